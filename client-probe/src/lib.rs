@@ -1,0 +1,1 @@
+//! The measuring command line: publish, watch, load, ping, diff.

@@ -1,0 +1,1 @@
+//! Media containers and catalogs to and from MoQ objects, without IO.

@@ -1,0 +1,1 @@
+//! The shard loop: sockets, clock, QUIC and timers around pure cores.

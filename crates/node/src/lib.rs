@@ -1,0 +1,1 @@
+//! One relay node: sessions x tracks x topology, without IO.

@@ -1,0 +1,1 @@
+//! Track logs, cursors, fan-out and drop policy, without IO.

@@ -1,0 +1,1 @@
+//! Stands before a regional origin: terminates trunks, homes namespaces, sources and window.

@@ -1,0 +1,1 @@
+//! The relay daemon of a PoP: configuration, shards, listeners, admin.

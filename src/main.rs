@@ -1,0 +1,2 @@
+//! `sluice`: one program for every role. Dispatch only.
+fn main() {}

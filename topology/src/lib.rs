@@ -1,0 +1,1 @@
+//! Links, relay paths and their costs, without IO.
