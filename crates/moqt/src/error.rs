@@ -1,4 +1,7 @@
-//! Every code the draft defines, one table per registry (draft-18 section 14.9).
+//! Every code the draft defines, one table per registry (draft-18 section 14.9), and why bytes are refused.
+
+use crate::name::NameError;
+use std::fmt;
 
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal,)+ }) => {
@@ -172,4 +175,171 @@ codes! {
         /// The track is malformed.
         MalformedTrack = 0x12,
     }
+}
+
+/// Why bytes from the peer are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The input ends inside a field. On a stream that is still open: wait for more.
+    #[error("{field} lacks at least {missing} bytes")]
+    Truncated {
+        /// The field being read.
+        field: &'static str,
+        /// Bytes needed at least before another try is worth it.
+        missing: usize,
+    },
+    /// A value that the draft does not define.
+    #[error("{field} has the undefined value {value:#x}")]
+    Undefined {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// A length or number above its limit.
+    #[error("{field} is {value}, the limit is {limit}")]
+    OverLimit {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A delta leads above 2^64 - 1 or below 0.
+    #[error("{field} leaves the range of 64-bit integers")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+    },
+    /// Bytes follow the last field.
+    #[error("{count} bytes follow the last field of {message}")]
+    Trailing {
+        /// The message or structure.
+        message: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// A parameter or option where it must not stand.
+    #[error("{message} has the {fault} parameter {kind:#x}")]
+    Parameter {
+        /// The message.
+        message: &'static str,
+        /// Parameter type.
+        kind: u64,
+        /// What is wrong with it.
+        fault: ParamFault,
+    },
+    /// A field that must not stand where it stands.
+    #[error("{field} is not allowed here")]
+    Forbidden {
+        /// The field.
+        field: &'static str,
+    },
+    /// A namespace or full track name that breaks the limits.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The value of a known key does not have the form that the key asks for.
+    #[error("{field} does not have the form that its type asks for")]
+    Formatting {
+        /// The field.
+        field: &'static str,
+    },
+    /// PATH is not a URI path.
+    #[error("PATH is not a URI path")]
+    MalformedPath,
+    /// AUTHORITY is not a URI authority.
+    #[error("AUTHORITY is not a URI authority")]
+    MalformedAuthority,
+}
+
+impl DecodeError {
+    /// The code to close the session with.
+    #[must_use]
+    pub const fn session_code(&self) -> SessionCode {
+        match self {
+            Self::Truncated { .. }
+            | Self::Undefined { .. }
+            | Self::OverLimit { .. }
+            | Self::OutOfRange { .. }
+            | Self::Trailing { .. }
+            | Self::Parameter { .. }
+            | Self::Forbidden { .. }
+            | Self::Name(_) => SessionCode::ProtocolViolation,
+            Self::Formatting { .. } => SessionCode::KeyValueFormattingError,
+            Self::MalformedPath => SessionCode::MalformedPath,
+            Self::MalformedAuthority => SessionCode::MalformedAuthority,
+        }
+    }
+}
+
+/// What is wrong with a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParamFault {
+    /// Not defined in this dialect.
+    Unknown,
+    /// Defined, but not for this message.
+    Misplaced,
+    /// Present twice.
+    Duplicate,
+}
+
+impl fmt::Display for ParamFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Misplaced => "misplaced",
+            Self::Duplicate => "duplicate",
+        })
+    }
+}
+
+/// Why one of our own values cannot be written: a local fault, never the peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The message does not fit its 16-bit length.
+    #[error("{message} has {len} bytes, the limit is 65535")]
+    MessageTooLong {
+        /// The message.
+        message: &'static str,
+        /// Its payload length.
+        len: usize,
+    },
+    /// A length or number above its limit.
+    #[error("{field} is {value}, the limit is {limit}")]
+    OverLimit {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A parameter that this message must not carry.
+    #[error("{message} cannot carry parameter {kind:#x}")]
+    Parameter {
+        /// The message.
+        message: &'static str,
+        /// Parameter type.
+        kind: u64,
+    },
+    /// Fields that contradict each other.
+    #[error("{field} contradicts another field")]
+    Contradiction {
+        /// The field.
+        field: &'static str,
+    },
+    /// An object that does not come after the one before it.
+    #[error("{field} {value} does not follow {previous}")]
+    OutOfOrder {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The value before.
+        previous: u64,
+    },
 }

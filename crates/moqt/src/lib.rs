@@ -2,12 +2,20 @@
 //!
 //! The model is version-neutral; bytes appear only in [`Message::encode`] and [`Message::decode`], which take a [`Draft`].
 
+pub mod data;
 pub mod error;
+pub mod kvp;
 pub mod message;
 pub mod name;
+pub mod params;
+pub mod properties;
+mod reader;
+mod token;
 pub mod transport;
 pub mod types;
+pub mod varint;
 
+pub use error::{DecodeError, EncodeError};
 pub use message::Message;
 pub use name::{Namespace, TrackName};
 pub use types::{Draft, Filter, GroupOrder, Location, RequestId, TrackAlias};

@@ -1,4 +1,15 @@
 //! The control messages as version-neutral values (draft-18 section 9).
+//!
+//! [`Message::encode`] and [`Message::decode`] are the only places that know their bytes; [`Framer`] cuts a
+//! stream into messages.
+
+mod decode;
+mod encode;
+mod frame;
+pub mod kind;
+mod setup;
+
+pub use frame::{Frame, Framer};
 
 use crate::error::{DoneCode, RequestCode};
 use crate::name::{Namespace, TrackName};

@@ -1,0 +1,1 @@
+//! SETUP and its options (draft-18 9.3).
