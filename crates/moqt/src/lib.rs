@@ -10,6 +10,7 @@ pub mod name;
 pub mod params;
 pub mod properties;
 mod reader;
+pub mod session;
 mod token;
 pub mod transport;
 pub mod types;
