@@ -9,7 +9,7 @@ pub mod message;
 pub mod name;
 pub mod params;
 pub mod properties;
-mod reader;
+pub mod reader;
 pub mod session;
 mod token;
 pub mod transport;

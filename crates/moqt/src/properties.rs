@@ -31,8 +31,8 @@ impl TrackInfo {
     /// Reads `properties`, inside immutable properties too.
     ///
     /// # Errors
-    /// A pair that cannot be parsed or a value outside its range.
-    pub fn read(properties: &[u8]) -> Result<Self, DecodeError> {
+    /// See [`PropertyError`].
+    pub fn read(properties: &[u8]) -> Result<Self, PropertyError> {
         let _ = properties;
         todo!()
     }
@@ -53,7 +53,7 @@ pub struct ObjectInfo {
 pub enum PropertyError {
     /// The session must be closed.
     #[error(transparent)]
-    Session(DecodeError),
+    Session(#[from] DecodeError),
     /// The track is malformed (draft-18 2.4.2); only its subscriptions and fetches end.
     #[error("malformed track: {0}")]
     Malformed(&'static str),
