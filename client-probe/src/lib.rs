@@ -1,1 +1,27 @@
 //! The measuring command line: publish, watch, load, ping, diff.
+//!
+//! ```text
+//! cli -> verbs -> host (the shard loop) -> core::Client: a pure `App` of many publishing and watching sessions
+//!           \-> source (files, stdin, test pattern), manifest, report
+//! ```
+//!
+//! Everything that speaks MoQ lives in [`core`] and knows neither sockets nor clock; a verb feeds it objects, drains
+//! its events, and is the only layer that retries nothing: reconnecting is the core's.
+//!
+//! ```
+//! use clap::Parser as _;
+//! let cli = sluice_client_probe::Cli::parse_from(["client-probe", "watch", "moqt://localhost:4443/demo", "--for", "10s"]);
+//! assert!(matches!(cli.verb, sluice_client_probe::cli::Verb::Watch(_)));
+//! ```
+
+pub mod cli;
+pub mod exit;
+pub mod manifest;
+mod report;
+mod run;
+mod sidefile;
+pub mod url;
+mod verbs;
+
+pub use cli::Cli;
+pub use run::run;
