@@ -1,0 +1,109 @@
+//! `sluice relay`: the daemon, `check-config`, `print-config`.
+
+use crate::config::flags::KeyFlags;
+use crate::config::{Config, Loaded, Sources};
+use crate::exit::Exit;
+use crate::report::{self, Format};
+use anyhow::Context as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// The relay of a PoP.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    sources: SourceArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say everything that is wrong with a configuration, or nothing
+    CheckConfig {
+        /// The configuration file
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        sources: SourceArgs,
+    },
+    /// Print every key's effective value and where it comes from
+    PrintConfig {
+        /// The configuration file
+        file: Option<PathBuf>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        #[command(flatten)]
+        sources: SourceArgs,
+    },
+}
+
+/// Where the configuration comes from. Every key is also a flag; see `--help`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SourceArgs {
+    /// The configuration file (TOML)
+    #[arg(long, short, env = "SLUICE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyFlags,
+}
+
+impl SourceArgs {
+    /// Reads and checks the configuration that these flags, the environment and the file make.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the configuration is wrong: [`Exit::Usage`].
+    pub fn load(self) -> anyhow::Result<Loaded> {
+        let file = match self.config {
+            Some(path) => {
+                let read = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
+                Some(read.map(|text| (path, text)).map_err(|error| Exit::Usage.because(error))?)
+            }
+            None => None,
+        };
+        // Variables that are not Unicode cannot be ours.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let env = std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("SLUICE_")).collect();
+        Config::load(Sources { file, env, flags: self.keys }).map_err(|problems| Exit::Usage.because(problems))
+    }
+
+    fn with_file(mut self, file: Option<PathBuf>) -> Self {
+        self.config = file.or(self.config);
+        self
+    }
+}
+
+/// Runs `sluice relay`.
+///
+/// # Errors
+/// The configuration is wrong, or the command failed.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Some(Command::CheckConfig { file, sources }) => {
+            sources.with_file(file).load()?;
+        }
+        Some(Command::PrintConfig { file, format, sources }) => {
+            let effective = sources.with_file(file).load()?.effective;
+            match format {
+                Format::Human => report::text(&effective.to_string())?,
+                Format::Json => report::line(format_args!("{:#}", effective.to_json()))?,
+                Format::Jsonl => report::line(effective.to_json())?,
+            }
+        }
+        None => {
+            let loaded = cli.sources.load()?;
+            anyhow::bail!("relay {}: this build has no shards", loaded.config.pop);
+        }
+    }
+    Ok(Exit::Ok.into())
+}
+
+/// The calendar, for the dates of certificates.
+#[expect(clippy::disallowed_methods, reason = "programs read the calendar here and pass it on as an argument")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
