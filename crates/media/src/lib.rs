@@ -55,3 +55,8 @@
 //!
 //! pub fn testpattern() -> Bytes;                                      // a small looping fMP4 made by the project
 //! ```
+
+pub mod fmp4;
+mod frame;
+
+pub use frame::{Format, Frame, Kind, TrackInfo};
