@@ -246,6 +246,12 @@ pub enum DecodeError {
         /// The field.
         field: &'static str,
     },
+    /// Text that is not UTF-8.
+    #[error("{field} is not UTF-8")]
+    NotText {
+        /// The field.
+        field: &'static str,
+    },
     /// PATH is not a URI path.
     #[error("PATH is not a URI path")]
     MalformedPath,
@@ -266,6 +272,7 @@ impl DecodeError {
             | Self::Trailing { .. }
             | Self::Parameter { .. }
             | Self::Forbidden { .. }
+            | Self::NotText { .. }
             | Self::Name(_) => SessionCode::ProtocolViolation,
             Self::Formatting { .. } => SessionCode::KeyValueFormattingError,
             Self::MalformedPath => SessionCode::MalformedPath,
@@ -326,6 +333,9 @@ pub enum EncodeError {
         /// Parameter type.
         kind: u64,
     },
+    /// A full track name that breaks the limits.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Fields that contradict each other.
     #[error("{field} contradicts another field")]
     Contradiction {

@@ -32,9 +32,37 @@ pub const FETCH: u64 = 0x16;
 pub const FETCH_OK: u64 = 0x18;
 /// PUBLISH.
 pub const PUBLISH: u64 = 0x1D;
-/// PUBLISH_OK: the table of section 9 gives REQUEST_OK to a PUBLISH a type of its own, section 9.5 does not.
+/// PUBLISH_OK, understood as REQUEST_OK and never sent: the table of section 9 lists it, section 9.5 makes it a
+/// REQUEST_OK.
 pub const PUBLISH_OK: u64 = 0x1E;
 /// SUBSCRIBE_NAMESPACE.
 pub const SUBSCRIBE_NAMESPACE: u64 = 0x50;
 /// SUBSCRIBE_TRACKS.
 pub const SUBSCRIBE_TRACKS: u64 = 0x51;
+
+/// Name of a message type as in the draft.
+#[must_use]
+pub const fn name(kind: u64) -> &'static str {
+    match kind {
+        SETUP => "SETUP",
+        REQUEST_UPDATE => "REQUEST_UPDATE",
+        SUBSCRIBE => "SUBSCRIBE",
+        SUBSCRIBE_OK => "SUBSCRIBE_OK",
+        REQUEST_ERROR => "REQUEST_ERROR",
+        PUBLISH_NAMESPACE => "PUBLISH_NAMESPACE",
+        REQUEST_OK => "REQUEST_OK",
+        NAMESPACE => "NAMESPACE",
+        PUBLISH_DONE => "PUBLISH_DONE",
+        TRACK_STATUS => "TRACK_STATUS",
+        NAMESPACE_DONE => "NAMESPACE_DONE",
+        PUBLISH_BLOCKED => "PUBLISH_BLOCKED",
+        GOAWAY => "GOAWAY",
+        FETCH => "FETCH",
+        FETCH_OK => "FETCH_OK",
+        PUBLISH => "PUBLISH",
+        PUBLISH_OK => "PUBLISH_OK",
+        SUBSCRIBE_NAMESPACE => "SUBSCRIBE_NAMESPACE",
+        SUBSCRIBE_TRACKS => "SUBSCRIBE_TRACKS",
+        _ => "unknown message",
+    }
+}

@@ -17,6 +17,13 @@ use crate::types::{Filter, GroupOrder, Location, RequestId, TrackAlias};
 use bytes::Bytes;
 use std::time::Duration;
 
+/// Most bytes of a URI in GOAWAY (draft-18 9.4) and, where the draft sets no limit, in a redirect.
+pub const MAX_URI_BYTES: usize = 8192;
+/// Most bytes of a reason phrase (draft-18 1.4.4).
+pub const MAX_REASON_BYTES: usize = 1024;
+/// "it MUST set Stream Count to 2^62 - 1" where it is unknown (draft-18 9.11).
+const STREAMS_UNKNOWN: u64 = (1 << 62) - 1;
+
 /// Track properties exactly as received: a run of key-value pairs, forwarded untouched (draft-18 2.5).
 /// [`crate::properties`] reads single values out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -280,6 +287,20 @@ pub enum FetchKind {
         /// First group.
         start: u64,
     },
+}
+
+impl FetchKind {
+    const STANDALONE: u64 = 0x1;
+    const RELATIVE_JOINING: u64 = 0x2;
+    const ABSOLUTE_JOINING: u64 = 0x3;
+
+    const fn code(&self) -> u64 {
+        match self {
+            Self::Standalone { .. } => Self::STANDALONE,
+            Self::RelativeJoining { .. } => Self::RELATIVE_JOINING,
+            Self::AbsoluteJoining { .. } => Self::ABSOLUTE_JOINING,
+        }
+    }
 }
 
 /// FETCH (draft-18 9.12).
