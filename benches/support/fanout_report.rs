@@ -1,0 +1,81 @@
+//! The lines of `fanout`, and what it says while it runs.
+
+use crate::support::measure::Outcome;
+use crate::support::protocol::{AckMode, Case};
+use serde::Serialize;
+
+/// One case at one number of viewers and one ACK mode; medians over the rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct FanoutLine {
+    pub(crate) case: Case,
+    pub(crate) viewers: usize,
+    pub(crate) ack_mode: AckMode,
+    #[serde(flatten)]
+    pub(crate) cost: Cost,
+    #[serde(flatten)]
+    pub(crate) memory: Memory,
+    #[serde(flatten)]
+    pub(crate) service: Service,
+    /// Delivery, latency and the load side's spare time are such that the CPU figure counts.
+    pub(crate) counts: bool,
+    /// The floor or the baseline that the shares stand on is dearer than it may be.
+    pub(crate) void: bool,
+}
+
+/// CPU seconds of the sender's process per gigabit of frames delivered, beside what it is compared with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) cpu_s_per_gbit: f64,
+    pub(crate) floor_cpu_s_per_gbit: f64,
+    pub(crate) share_of_floor: f64,
+    /// In the same ACK mode; null where the plan left it out.
+    pub(crate) bare_cpu_s_per_gbit: Option<f64>,
+    /// At one acknowledgement per frame; null where the plan left it out.
+    pub(crate) quinn_cpu_s_per_gbit: Option<f64>,
+}
+
+/// Resident memory per viewer; null where the plan left it out.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) rss_per_viewer_kib: Option<f64>,
+    pub(crate) idle_rss_per_viewer_kib: Option<f64>,
+}
+
+/// What viewers got, and how.
+#[derive(Debug, Serialize)]
+pub(crate) struct Service {
+    pub(crate) gso_avg: f64,
+    pub(crate) delivered_ratio: f64,
+    pub(crate) latency_p50_ms: f64,
+    pub(crate) latency_p99_ms: f64,
+    pub(crate) allocations_per_object_per_viewer: f64,
+    /// Datagrams from the viewers per packet to them.
+    pub(crate) acks_per_packet: f64,
+    /// Share of its core that the sender used.
+    pub(crate) sender_busy: f64,
+    /// Share of its core that the load side used.
+    pub(crate) load_busy: f64,
+}
+
+/// Says on stderr what begins.
+#[expect(clippy::print_stderr, reason = "progress of a bench that takes minutes")]
+pub(crate) fn progress(what: &str) {
+    eprintln!("fanout: {what}");
+}
+
+/// Says on stderr how a run went.
+pub(crate) fn outcome(outcome: &Outcome) {
+    progress(&format!(
+        "  {:.4} CPU-s/Gbit, delivered {:.5}, p50 {:.1} ms, p99 {:.1} ms, gso {:.1}, acks {:.3}, busy {:.2} and {:.2}, joined in {:.1} s, {} lost",
+        outcome.cpu_s_per_gbit(),
+        outcome.delivered_ratio(),
+        outcome.load.latency_p50_ms,
+        outcome.load.latency_p99_ms,
+        outcome.load.gso_avg,
+        outcome.load.acks_per_packet,
+        outcome.sender_busy(),
+        outcome.load.busy,
+        outcome.join_seconds,
+        outcome.load.lost_viewers,
+    ));
+}

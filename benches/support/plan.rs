@@ -1,0 +1,171 @@
+//! Which runs, in which order, and the lines that come out.
+
+use crate::support::measure::{self, Outcome, Timing};
+use crate::support::protocol::{AckMode, Case, Run, Traffic};
+use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service, outcome, progress};
+use crate::support::report::{self, FloorLine};
+use std::collections::BTreeMap;
+
+/// Measures what fanning out costs: quinn's async API, the bare shard loop, the relay, as shares of the floor.
+#[derive(Debug, clap::Parser)]
+pub(crate) struct Args {
+    /// Cases to run [default: all]
+    #[arg(long, value_delimiter = ',')]
+    case: Vec<Case>,
+    /// Numbers of viewers
+    #[arg(long, value_delimiter = ',', default_value = "50,200,500")]
+    viewers: Vec<usize>,
+    /// How often the load side acknowledges [default: once per frame, and all modes at the most viewers]
+    #[arg(long, value_delimiter = ',')]
+    ack: Vec<AckMode>,
+    /// Window of one run
+    #[arg(long, default_value_t = 4)]
+    seconds: u32,
+    /// Interleaved rounds through all runs; figures are medians
+    #[arg(long, default_value_t = 2)]
+    repeats: u32,
+    /// Bit rate per viewer
+    #[arg(long, default_value_t = 4)]
+    mbit: u32,
+    /// Seconds until memory is read; 0 leaves memory out
+    #[arg(long, default_value_t = 20)]
+    settle: u32,
+    /// A child's role
+    #[arg(long, hide = true)]
+    pub(crate) child: Option<String>,
+    /// What `cargo bench` adds to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Connections open and MTU discovery is done by then.
+const WARM_UP_SECONDS: u32 = 2;
+const FLOOR_ROUNDS: u32 = 1;
+/// quinn's baseline is void when it costs more floors than this: a bad baseline flatters us.
+const QUINN_VOID_ABOVE: f64 = 5.2;
+
+/// Everything measured so far.
+#[derive(Debug, Default)]
+struct Results {
+    floors: BTreeMap<usize, Vec<FloorLine>>,
+    outcomes: BTreeMap<Run, Vec<Outcome>>,
+}
+
+/// Runs the plan and prints its lines.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let runs = runs(args);
+    let timing = Timing { warm_up: WARM_UP_SECONDS, window: args.seconds };
+    let mut results = Results::default();
+    for repeat in 1..=args.repeats {
+        for &viewers in &args.viewers {
+            progress(&format!("{repeat}/{} floor, {viewers} viewers", args.repeats));
+            let line = measure::floor(viewers, args.mbit, FLOOR_ROUNDS)?;
+            results.floors.entry(viewers).or_default().push(line);
+            for &run in runs.iter().filter(|run| run.viewers == viewers) {
+                progress(&format!("{repeat}/{} {run:?}", args.repeats));
+                let seen = measure::run(run, timing)?;
+                outcome(&seen);
+                results.outcomes.entry(run).or_default().push(seen);
+            }
+        }
+    }
+    let memory = memory(args)?;
+    for &run in &runs {
+        report::line(&results.line(run, memory.get(&run.case).copied().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// The runs of one round: every ACK mode costs time, so by default only the busiest core gets all of them.
+fn runs(args: &Args) -> Vec<Run> {
+    let cases = if args.case.is_empty() { Case::ALL.to_vec() } else { args.case.clone() };
+    let most = args.viewers.iter().copied().max().unwrap_or(0);
+    let mut runs = Vec::new();
+    for &viewers in &args.viewers {
+        for &case in &cases {
+            let modes = match (args.ack.is_empty(), case) {
+                (false, _) => args.ack.clone(),
+                (true, Case::Quinn) => vec![AckMode::Frame],
+                (true, _) if viewers == most => vec![AckMode::Frame, AckMode::Per10, AckMode::Per2],
+                (true, _) => vec![AckMode::Frame],
+            };
+            let run = |ack_mode| Run { case, viewers, ack_mode, traffic: Traffic::Active, megabits: args.mbit };
+            runs.extend(modes.into_iter().map(run));
+        }
+    }
+    runs
+}
+
+/// Memory per viewer of every case asked for by name, or of the last one: each takes four runs of `settle` seconds.
+fn memory(args: &Args) -> anyhow::Result<BTreeMap<Case, Memory>> {
+    let mut memory = BTreeMap::new();
+    if args.settle == 0 {
+        return Ok(memory);
+    }
+    let last = Case::ALL.last().copied().into_iter().collect();
+    for case in if args.case.is_empty() { last } else { args.case.clone() } {
+        progress(&format!("memory of {case:?}, 100 and 500 viewers, active and idle"));
+        let run =
+            |traffic| Run { case, viewers: 0, ack_mode: AckMode::Frame, traffic, megabits: args.mbit };
+        let active = measure::memory_per_viewer(run(Traffic::Active), args.settle)?;
+        let idle = measure::memory_per_viewer(run(Traffic::Idle), args.settle)?;
+        memory.insert(case, Memory { rss_per_viewer_kib: Some(active), idle_rss_per_viewer_kib: Some(idle) });
+    }
+    Ok(memory)
+}
+
+impl Results {
+    fn line(&self, run: Run, memory: Memory) -> FanoutLine {
+        let outcomes = self.outcomes.get(&run).map(Vec::as_slice).unwrap_or_default();
+        let floors = self.floors.get(&run.viewers).map(Vec::as_slice).unwrap_or_default();
+        let floor = median(floors.iter().map(|floor| floor.cpu_s_per_gbit)).unwrap_or(f64::NAN);
+        let cpu = self.cpu(run).unwrap_or(f64::NAN);
+        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, ..run });
+        let dear_baseline = run.case == Case::Quinn && cpu > floor * QUINN_VOID_ABOVE;
+        FanoutLine {
+            case: run.case,
+            viewers: run.viewers,
+            ack_mode: run.ack_mode,
+            cost: Cost {
+                cpu_s_per_gbit: cpu,
+                floor_cpu_s_per_gbit: floor,
+                share_of_floor: floor / cpu,
+                bare_cpu_s_per_gbit: None,
+                quinn_cpu_s_per_gbit: quinn,
+            },
+            memory,
+            service: service(outcomes),
+            counts: outcomes.iter().all(|outcome| measure::counts(outcome, run)),
+            void: dear_baseline || floors.iter().any(|floor| floor.void),
+        }
+    }
+
+    /// Median cost of `run`, where it was part of the plan.
+    fn cpu(&self, run: Run) -> Option<f64> {
+        median(self.outcomes.get(&run)?.iter().map(Outcome::cpu_s_per_gbit))
+    }
+}
+
+fn service(outcomes: &[Outcome]) -> Service {
+    let of = |figure: fn(&Outcome) -> f64| median(outcomes.iter().map(figure)).unwrap_or(f64::NAN);
+    Service {
+        gso_avg: of(|outcome| outcome.load.gso_avg),
+        delivered_ratio: of(Outcome::delivered_ratio),
+        latency_p50_ms: of(|outcome| outcome.load.latency_p50_ms),
+        latency_p99_ms: of(|outcome| outcome.load.latency_p99_ms),
+        allocations_per_object_per_viewer: of(Outcome::allocations),
+        acks_per_packet: of(|outcome| outcome.load.acks_per_packet),
+        sender_busy: of(Outcome::sender_busy),
+        load_busy: of(|outcome| outcome.load.busy),
+    }
+}
+
+/// The middle of `values`, or the mean of the two in the middle.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values = values.collect::<Vec<_>>();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied()?;
+    let lower = if values.len().is_multiple_of(2) { values.get(middle - 1).copied()? } else { upper };
+    Some(f64::midpoint(lower, upper))
+}

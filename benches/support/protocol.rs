@@ -1,0 +1,165 @@
+//! What the processes of a run say to each other: one JSON object per line over stdin and stdout.
+
+use crate::support::pattern::Pattern;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Case {
+    /// quinn's async API on one tokio thread.
+    Quinn,
+}
+
+impl Case {
+    /// Every case, cheapest to build last.
+    pub(crate) const ALL: [Self; 1] = [Self::Quinn];
+
+    /// The application protocol that both ends agree on.
+    pub(crate) const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Quinn => b"sluice-bench",
+        }
+    }
+}
+
+/// How often the load side acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AckMode {
+    /// Once per train of packets, which is once per frame: what loopback GRO makes of any receiver.
+    Frame,
+    /// Every second packet: Firefox, and any receiver without ACK decimation on a real network.
+    Per2,
+    /// Every tenth packet: Chrome, and receivers that obey ACK_FREQUENCY.
+    Per10,
+}
+
+impl AckMode {
+    /// Packets per acknowledgement; `None` for one per train.
+    pub(crate) const fn packets(self) -> Option<u32> {
+        match self {
+            Self::Frame => None,
+            Self::Per2 => Some(2),
+            Self::Per10 => Some(10),
+        }
+    }
+}
+
+/// Whether frames flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Traffic {
+    /// Every viewer gets every frame.
+    Active,
+    /// Viewers are connected and get nothing.
+    Idle,
+}
+
+/// One run: a sender process and a load process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) case: Case,
+    pub(crate) viewers: usize,
+    pub(crate) ack_mode: AckMode,
+    pub(crate) traffic: Traffic,
+    /// Bit rate per viewer.
+    pub(crate) megabits: u32,
+}
+
+impl Run {
+    /// The frames of this run.
+    pub(crate) const fn pattern(self) -> Pattern {
+        Pattern::new(self.megabits)
+    }
+}
+
+/// What a child process is to do; handed over as its one argument.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// Measure the floor and print its line.
+    Floor { viewers: usize, megabits: u32, rounds: u32 },
+    /// Serve frames on the sender core.
+    Sender(Run),
+    /// Receive them on the load core.
+    Load { run: Run, sender: Hello },
+}
+
+/// The sender listens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) address: SocketAddr,
+    /// The certificate to trust, DER.
+    pub(crate) certificate: Vec<u8>,
+    /// When frame 0 was due.
+    pub(crate) epoch_ns: u64,
+}
+
+/// Every viewer is served.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    /// From the first dial to the last viewer's first frame.
+    pub(crate) seconds: f64,
+}
+
+/// Measure from one wall clock to the other.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Window {
+    pub(crate) from_ns: u64,
+    pub(crate) until_ns: u64,
+}
+
+impl Window {
+    /// Whether `wall_ns` lies inside.
+    pub(crate) const fn contains(self, wall_ns: u64) -> bool {
+        self.from_ns <= wall_ns && wall_ns < self.until_ns
+    }
+
+    /// Length.
+    pub(crate) const fn seconds(self) -> f64 {
+        (self.until_ns - self.from_ns) as f64 / 1e9
+    }
+}
+
+/// What the window cost the sender's process.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct SenderReport {
+    pub(crate) cpu_ns: u64,
+    pub(crate) rss_kib: u64,
+    /// Allocations inside the application, stream opening apart.
+    pub(crate) allocations: u64,
+}
+
+/// What the viewers saw of the frames due in the window.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LoadReport {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) latency_p50_ms: f64,
+    pub(crate) latency_p99_ms: f64,
+    /// Share of its core that the load side used.
+    pub(crate) busy: f64,
+    /// Packets per GSO train, as the receivers saw them.
+    pub(crate) gso_avg: f64,
+    /// Datagrams sent per datagram received.
+    pub(crate) acks_per_packet: f64,
+    /// Connections that ended before the run did.
+    pub(crate) lost_viewers: u64,
+}
+
+/// Says `message` to the parent.
+#[expect(clippy::print_stdout, reason = "a child's stdout is its channel to the parent")]
+pub(crate) fn say(message: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(message)?);
+    Ok(())
+}
+
+/// Reads one message from the parent; `None` when the parent is gone.
+pub(crate) fn hear<T: DeserializeOwned>() -> anyhow::Result<Option<T>> {
+    let mut line = String::new();
+    if std::io::stdin().read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_str(&line)?))
+}

@@ -1,0 +1,65 @@
+//! The sender's process: one case on the sender core, and a sleeping thread that reads the meters.
+
+use crate::support::machine::{self, Core};
+use crate::support::pattern::Schedule;
+use crate::support::protocol::{self, Case, Hello, Run, SenderReport, Window};
+use crate::support::tls::Identity;
+use crate::support::{allocations, clock, quinn_baseline};
+use anyhow::Context as _;
+use std::net::SocketAddr;
+
+/// How long after start frame 0 is due.
+const LEAD_NS: u64 = 200_000_000;
+
+/// Serves `run` until the parent goes away.
+pub(crate) fn run(run: Run) -> anyhow::Result<()> {
+    machine::pin(Core::Sender)?;
+    let identity = Identity::generate()?;
+    let schedule = Schedule { epoch_ns: clock::wall_ns() + LEAD_NS };
+    let stage = Stage { run, identity, schedule };
+    match run.case {
+        Case::Quinn => quinn_baseline::serve(&stage),
+    }
+}
+
+/// What every case starts from.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) run: Run,
+    pub(crate) identity: Identity,
+    pub(crate) schedule: Schedule,
+}
+
+impl Stage {
+    /// Tells the parent where to connect, and begins to obey its windows. Call once, when listening.
+    pub(crate) fn announce(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let certificate = self.identity.certificate.to_vec();
+        protocol::say(&Hello { address, certificate, epoch_ns: self.schedule.epoch_ns })?;
+        std::thread::Builder::new().name("meters".into()).spawn(obey).context("starting the metering thread")?;
+        Ok(())
+    }
+}
+
+/// Reports every window that the parent asks for; ends the process with the parent.
+#[expect(clippy::exit, reason = "the serving thread never returns, and must not outlive the parent")]
+fn obey() {
+    let code = match report_windows() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    std::process::exit(code);
+}
+
+fn report_windows() -> anyhow::Result<()> {
+    while let Some(window) = protocol::hear::<Window>()? {
+        clock::sleep_until(window.from_ns);
+        let (cpu, allocated) = (clock::process_cpu_ns(), allocations::per_object());
+        clock::sleep_until(window.until_ns);
+        protocol::say(&SenderReport {
+            cpu_ns: clock::process_cpu_ns() - cpu,
+            rss_kib: machine::rss_kib()?,
+            allocations: allocations::per_object() - allocated,
+        })?;
+    }
+    Ok(())
+}
