@@ -241,7 +241,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The value of a known key does not have the form that the key asks for.
-    #[error("{field} does not have the form that its type asks for")]
+    #[error("{field}: not the form that its type asks for")]
     Formatting {
         /// The field.
         field: &'static str,

@@ -76,11 +76,15 @@ impl TrackInfo {
     /// Reads `properties`, inside immutable properties too.
     ///
     /// # Errors
-    /// See [`PropertyError`].
-    pub fn read(properties: &[u8]) -> Result<Self, PropertyError> {
+    /// A pair that cannot be parsed or a value outside its range. They arrive in control messages, so there is no
+    /// telling a malformed track from a malformed message.
+    pub fn read(properties: &[u8]) -> Result<Self, DecodeError> {
         let mut found = Found::default();
-        each(properties, |pair| found.note(pair))?;
-        Ok(found.info)
+        match each(properties, |pair| found.note(pair)) {
+            Ok(()) => Ok(found.info),
+            Err(PropertyError::Session(error)) => Err(error),
+            Err(PropertyError::Malformed(field)) => Err(DecodeError::Formatting { field }),
+        }
     }
 }
 

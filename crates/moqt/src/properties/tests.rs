@@ -11,7 +11,7 @@ fn immutable(inner: PropertiesBuilder) -> PropertiesBuilder {
     builder().bytes(kind::IMMUTABLE, inner.build().expect("valid"))
 }
 
-fn track(properties: PropertiesBuilder) -> Result<TrackInfo, PropertyError> {
+fn track(properties: PropertiesBuilder) -> Result<TrackInfo, DecodeError> {
     TrackInfo::read(&properties.build().expect("valid"))
 }
 
@@ -19,8 +19,8 @@ fn object(properties: PropertiesBuilder) -> Result<ObjectInfo, PropertyError> {
     ObjectInfo::read(&properties.build().expect("valid"), Location::new(10, 5))
 }
 
-fn closes_with_protocol_violation(result: Result<TrackInfo, PropertyError>) -> bool {
-    matches!(result, Err(PropertyError::Session(e)) if e.session_code() == SessionCode::ProtocolViolation)
+fn closes_with_protocol_violation(result: Result<TrackInfo, DecodeError>) -> bool {
+    matches!(result, Err(error) if error.session_code() == SessionCode::ProtocolViolation)
 }
 
 fn malformed<T>(result: Result<T, PropertyError>) -> bool {
@@ -138,6 +138,12 @@ fn a_pair_that_cannot_be_parsed_is_malformed() {
     assert!(malformed(ObjectInfo::read(&[2], Location::default())));
     let cut = builder().bytes(kind::IMMUTABLE, Bytes::from_static(&[1, 9]));
     assert!(malformed(object(cut)));
+}
+
+#[test]
+fn track_properties_that_cannot_be_parsed_close_the_session() {
+    let error = TrackInfo::read(&[2]).expect_err("cut off");
+    assert_eq!(error.session_code(), SessionCode::KeyValueFormattingError);
 }
 
 #[test]
