@@ -1,5 +1,6 @@
 //! What a session is made with, and its limits.
 
+use crate::error::EncodeError;
 use crate::message::Setup;
 use crate::transport::Side;
 use crate::types::Draft;
@@ -27,6 +28,15 @@ pub struct AcceptedPaths {
     pub scope: Option<String>,
 }
 
+impl AcceptedPaths {
+    /// Whether `path` is served; a query does not matter.
+    #[must_use]
+    pub fn accepts(&self, path: &str) -> bool {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        path.is_empty() || path == "/" || self.scope.as_deref() == Some(path)
+    }
+}
+
 /// Bounds on what a peer can make a session hold or wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -36,9 +46,10 @@ pub struct Limits {
     pub retry: Duration,
     /// Control bytes waiting to be sent, all streams together; beyond, the session is closed.
     pub queued_control_bytes: usize,
-    /// Request and data streams held while the SETUP or the track alias they need is missing.
+    /// Streams held while the SETUP or the track alias they need is missing: so many request streams, and as many data
+    /// streams. Further ones are refused.
     pub held_streams: usize,
-    /// Bytes on those streams.
+    /// Bytes held on those data streams, and bytes held of incomplete messages on request streams.
     pub held_bytes: usize,
     /// How long a stream is held for its track alias before it is stopped.
     pub held_for: Duration,
@@ -91,4 +102,7 @@ pub enum RequestRefused {
     /// The request named does not exist, is over, or cannot be changed by us.
     #[error("request {0} cannot be used for this")]
     NoSuchRequest(u64),
+    /// The message cannot be written.
+    #[error(transparent)]
+    Unencodable(#[from] EncodeError),
 }

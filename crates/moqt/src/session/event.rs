@@ -1,14 +1,13 @@
 //! What a session tells its owner.
 
-use crate::data::{ObjectDatagram, ObjectHeader, SubgroupHeader};
+use crate::data::{EndOfRange, FetchObject, ObjectDatagram, ObjectHeader, SubgroupHeader};
 use crate::error::{ResetCode, SessionCode};
 use crate::message::{
-    FetchKind, FetchOk, Goaway, Params, PublishDone, RequestError, RequestOk, Setup, SubscribeOk,
-    TrackProperties,
+    FetchKind, FetchOk, Goaway, Params, PublishDone, RequestError, RequestOk, Setup, SubscribeOk, TrackProperties,
 };
 use crate::name::{Namespace, TrackName};
 use crate::transport::StreamId;
-use crate::types::{Location, RequestId, TrackAlias};
+use crate::types::{RequestId, TrackAlias};
 use bytes::Bytes;
 
 /// An authorization token after aliases were looked up (draft-18 9.2.2).
@@ -31,9 +30,10 @@ pub enum StreamEnd {
 
 /// Everything a session reports. Requests of the peer carry ids of the peer's parity; answers carry ours.
 ///
-/// A request is over for its owner after `Error`, `Cancelled`, `PublishDone`, a local `reject`, `cancel`,
+/// A request is over after `Error`, `Cancelled`, `PublishDone`, a local `reject`, `cancel`,
 /// `publish_done` or `fetch_done`, after `Ok` for TRACK_STATUS, and after `FetchOk` plus `StreamEnd` for FETCH.
-/// Answers to a request that is over are ignored, so a late verdict needs no check.
+/// Answers to a request that is over are ignored, so a late verdict needs no check. Data streams of a request that is
+/// over end without a [`Event::StreamEnd`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The peer's SETUP was accepted; always the first event except `Closed`.
@@ -133,6 +133,12 @@ pub enum Event {
         params: Params,
         /// Its authorization tokens.
         tokens: Vec<ResolvedToken>,
+    },
+    /// The session rejected an update of a subscription or fetch that we serve (unknown token alias); end the request
+    /// as after [`super::Session::reject_update`].
+    UpdateRefused {
+        /// The request.
+        request: RequestId,
     },
 
     /// Our SUBSCRIBE succeeded.
@@ -245,28 +251,33 @@ pub enum Event {
         /// Our request.
         request: RequestId,
     },
-    /// An object began.
+    /// An object of a subgroup began.
     Object {
         /// Its stream.
         stream: StreamId,
         /// Its header.
         object: ObjectHeader,
     },
-    /// The next bytes of the payload of the stream's latest object.
+    /// An object of a fetch began.
+    FetchObject {
+        /// Its stream.
+        stream: StreamId,
+        /// Its header.
+        object: FetchObject,
+    },
+    /// The next bytes of the payload of the stream's latest object; the header told how many there are.
     Payload {
         /// Its stream.
         stream: StreamId,
-        /// A slice of what was received.
+        /// A slice of what was received, never empty.
         data: Bytes,
     },
-    /// On a fetch stream: everything from the previous object to `end` is known not to exist, or is unknown.
+    /// On a fetch stream: what is known about a range without objects.
     RangeEnd {
         /// Its stream.
         stream: StreamId,
-        /// Last location of the range.
-        end: Location,
-        /// What holds for the range.
-        state: RangeState,
+        /// The range, from the previous object on.
+        range: EndOfRange,
     },
     /// A data stream ended; its id does not come back.
     StreamEnd {
@@ -290,13 +301,4 @@ pub enum Event {
         /// Reason for the peer and for our log.
         reason: String,
     },
-}
-
-/// What a fetch says about a range without objects (draft-18 10.4.4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RangeState {
-    /// No object in it exists.
-    NonExistent,
-    /// Whether objects exist in it is unknown.
-    Unknown,
 }

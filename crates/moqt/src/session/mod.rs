@@ -1,257 +1,262 @@
-//! The session state machine: one MoQ session on one connection, without IO (draft-18 3, 5, 8, 9, 10).
+//! The session state machine: one MoQ session on one connection, without IO (draft-18 3, 5, 6, 9, 10).
 //!
 //! Feed it stream events and datagrams, drain [`Session::poll_event`] after each, call [`Session::transmit`] while
 //! [`Session::wants_transmit`], and [`Session::handle_timeout`] at [`Session::poll_timeout`]. The session owns the
-//! control streams and request streams, and reads data streams; its owner opens and writes data streams itself.
-//! Stream events on data streams that we opened do not concern the session and are ignored.
+//! control streams and the request streams, and reads data streams; its owner opens and writes data streams itself.
+//! Stream events about data streams that the owner opened do not concern the session and are ignored.
+//!
+//! By file: `control` SETUP and GOAWAY; `streams` request streams as bytes; `initiate` our requests; `incoming` the
+//! peer's; `answer` our answers; `replies` everything else on a request stream; `endings` how requests end; `data`
+//! data streams and datagrams. `request`, `aliases`, `tokens`, `ids`, `timers` and `outbox` are tables without rules
+//! about messages.
 
+mod aliases;
+mod answer;
 mod config;
+mod control;
+mod data;
+mod endings;
 mod event;
+mod fault;
+mod ids;
+mod incoming;
+mod initiate;
+mod outbox;
+mod replies;
+mod request;
+mod streams;
+mod timers;
+mod tokens;
 
 pub use config::{AcceptedPaths, Config, Limits, RequestRefused};
-pub use event::{Event, RangeState, ResolvedToken, StreamEnd};
+pub use event::{Event, ResolvedToken, StreamEnd};
 
-use crate::error::{ResetCode, SessionCode};
-use crate::message::{
-    FetchKind, FetchOk, Goaway, Params, PublishDone, RequestError, RequestOk, SubscribeOk,
-    TrackProperties,
-};
-use crate::name::{Namespace, TrackName};
-use crate::transport::{StreamEvent, StreamId, StreamSink};
-use crate::types::{RequestId, TrackAlias};
-use bytes::Bytes;
+use crate::error::{EncodeError, SessionCode};
+use crate::message::Message;
+use crate::transport::{Side, StreamEvent, StreamId, StreamSink};
+use crate::types::TrackAlias;
+use bytes::{Bytes, BytesMut};
+use control::Control;
+use data::DataStreams;
+use fault::Fault;
+use incoming::EarlyJoin;
+use outbox::{Lane, Outbox};
+use request::Requests;
+use std::collections::VecDeque;
 use std::time::Instant;
+use streams::RequestStreams;
+use timers::{Timer, Timers};
+use tokens::TokenCache;
+
+/// Most bytes of a close reason.
+const MAX_REASON_BYTES: usize = 256;
 
 /// One MoQ session.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    config: Config,
+    phase: Phase,
+    events: VecDeque<Event>,
+    timers: Timers,
+    out: Outbox,
+    control: Control,
+    requests: Requests,
+    streams: RequestStreams,
+    early_joins: Vec<EarlyJoin>,
+    data: DataStreams,
+    tokens: TokenCache,
+    next_alias: u64,
+}
+
+/// Life of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The peer's SETUP is missing.
+    Opening,
+    /// Both SETUPs are exchanged, or ours is about to be.
+    Ready,
+    /// [`Event::Closed`] was or will be reported.
+    Closed,
+}
 
 impl Session {
     /// A session whose connection is established at `now`.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
-        todo!("{now:?} {config:?}")
+        let deadline = now + config.limits.setup_timeout;
+        let mut session = Self {
+            phase: Phase::Opening,
+            events: VecDeque::new(),
+            timers: Timers::default(),
+            out: Outbox::default(),
+            control: Control::new(deadline),
+            requests: Requests::new(config.side),
+            streams: RequestStreams::default(),
+            early_joins: Vec::new(),
+            data: DataStreams::default(),
+            tokens: TokenCache::new(config.setup.max_auth_token_cache),
+            next_alias: 0,
+            config,
+        };
+        session.timers.set(deadline, Timer::Setup);
+        session.out.open(Lane::Control);
+        session.send(Lane::Control, &Message::Setup(session.config.setup.clone()));
+        session
     }
 
-    /// Something happened on a stream: one of the peer's, or a bidirectional one of ours.
+    /// Something happened on a stream.
     pub fn handle_stream(&mut self, now: Instant, stream: StreamId, event: StreamEvent) {
-        todo!("{now:?} {stream:?} {event:?}")
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let result = match (stream.is_uni(), self.is_our_stream(stream)) {
+            (true, false) => self.on_uni(now, stream, event),
+            (true, true) => self.on_own_uni(stream, &event),
+            (false, _) => self.on_bidi(now, stream, event),
+        };
+        self.conclude(result);
     }
 
     /// A datagram arrived.
     pub fn handle_datagram(&mut self, now: Instant, data: Bytes) {
-        todo!("{now:?} {data:?}")
+        if self.phase != Phase::Closed {
+            let result = self.on_datagram(now, data);
+            self.conclude(result);
+        }
     }
 
     /// The peer's stream limit grew.
     pub fn handle_streams_available(&mut self) {
-        todo!()
+        self.out.on_streams_available();
     }
 
     /// [`Session::poll_timeout`] has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!("{now:?}")
+        while self.phase != Phase::Closed
+            && let Some(timer) = self.timers.expire(now)
+        {
+            let result = self.on_timer(timer);
+            self.conclude(result);
+        }
     }
 
-    /// The next event, in order.
+    fn on_timer(&mut self, timer: Timer) -> Result<(), Fault> {
+        match timer {
+            Timer::Setup => return Err(self.on_setup_timeout()),
+            Timer::Goaway => return Err(self.on_goaway_timeout()),
+            Timer::FirstMessage(_) => return Err(self.on_first_message_timeout()),
+            Timer::Header(_) => return Err(self.on_header_timeout()),
+            Timer::Held(stream) => self.on_held_timeout(stream),
+            Timer::Joining(fetch) => self.on_joining_timeout(fetch),
+            Timer::Done(request) => self.on_done_timeout(request),
+            Timer::RequestGoaway(request) => self.on_request_goaway_timeout(request),
+        }
+        Ok(())
+    }
+
+    /// The next event, in order; drain after every input. What one input can produce bounds the queue.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.events.pop_front()
     }
 
     /// When to call [`Session::handle_timeout`], if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.timers.next()
     }
 
     /// Whether [`Session::transmit`] has something to do that is not blocked.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
-        todo!()
+        self.out.wants_transmit()
     }
 
-    /// Opens control and request streams and writes what is queued on them, as far as the transport takes it.
+    /// Opens the control stream and request streams and writes what is queued on them, as far as the transport takes
+    /// it. Events may follow, where the peer has stopped a stream.
     pub fn transmit(&mut self, sink: &mut dyn StreamSink) {
-        let _ = sink;
-        todo!()
-    }
-
-    /// Asks for a track.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`]; so for all requests.
-    pub fn subscribe(
-        &mut self,
-        track: TrackName,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{track:?} {params:?}")
-    }
-
-    /// Asks for the state of a track.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn track_status(
-        &mut self,
-        track: TrackName,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{track:?} {params:?}")
-    }
-
-    /// Asks for past objects; a joining fetch names a subscription of ours.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn fetch(&mut self, kind: FetchKind, params: Params) -> Result<RequestId, RequestRefused> {
-        todo!("{kind:?} {params:?}")
-    }
-
-    /// Offers a track; `alias` comes from [`Session::allocate_alias`].
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn publish(
-        &mut self,
-        track: TrackName,
-        alias: TrackAlias,
-        params: Params,
-        properties: TrackProperties,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{track:?} {alias:?} {params:?} {properties:?}")
-    }
-
-    /// Offers a namespace.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn publish_namespace(
-        &mut self,
-        namespace: Namespace,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{namespace:?} {params:?}")
-    }
-
-    /// Asks which namespaces exist below `prefix`.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn subscribe_namespace(
-        &mut self,
-        prefix: Namespace,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{prefix:?} {params:?}")
-    }
-
-    /// Asks for a PUBLISH of every track below `prefix`.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn subscribe_tracks(
-        &mut self,
-        prefix: Namespace,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{prefix:?} {params:?}")
-    }
-
-    /// Changes a request of ours, or a subscription that the peer's PUBLISH made.
-    ///
-    /// # Errors
-    /// See [`RequestRefused`].
-    pub fn update(
-        &mut self,
-        request: RequestId,
-        params: Params,
-    ) -> Result<RequestId, RequestRefused> {
-        todo!("{request:?} {params:?}")
-    }
-
-    /// Ends a request, ours or the peer's, without a message (draft-18 3.3.1). Data streams that we opened for it
-    /// are the caller's to reset.
-    pub fn cancel(&mut self, request: RequestId, code: ResetCode) {
-        todo!("{request:?} {code:?}")
-    }
-
-    /// Accepts the peer's SUBSCRIBE.
-    pub fn accept_subscribe(&mut self, request: RequestId, ok: SubscribeOk) {
-        todo!("{request:?} {ok:?}")
-    }
-
-    /// Accepts the peer's FETCH.
-    pub fn accept_fetch(&mut self, request: RequestId, ok: FetchOk) {
-        todo!("{request:?} {ok:?}")
-    }
-
-    /// The data stream of the peer's FETCH was finished or reset; forgets the request once it is answered.
-    pub fn fetch_done(&mut self, request: RequestId) {
-        todo!("{request:?}")
-    }
-
-    /// Accepts the peer's PUBLISH, TRACK_STATUS or namespace request. Accepting a PUBLISH ends our own pending
-    /// SUBSCRIBE for that track, which is reported as `Cancelled` (draft-18 5.1).
-    pub fn accept(&mut self, request: RequestId, ok: RequestOk) {
-        todo!("{request:?} {ok:?}")
-    }
-
-    /// Rejects any request of the peer's.
-    pub fn reject(&mut self, request: RequestId, error: RequestError) {
-        todo!("{request:?} {error:?}")
-    }
-
-    /// Accepts an update; answers leave in the order of the updates whatever the order of these calls.
-    pub fn accept_update(&mut self, request: RequestId, update: RequestId, ok: RequestOk) {
-        todo!("{request:?} {update:?} {ok:?}")
-    }
-
-    /// Rejects an update. Namespace requests end with it; a subscription that we serve must then be ended by
-    /// [`Session::publish_done`] with `UpdateFailed`, a fetch by resetting its data stream (draft-18 9.9.1).
-    pub fn reject_update(&mut self, request: RequestId, update: RequestId, error: RequestError) {
-        todo!("{request:?} {update:?} {error:?}")
-    }
-
-    /// Ends a subscription that we serve, after all its data streams were finished or reset.
-    pub fn publish_done(&mut self, request: RequestId, done: PublishDone) {
-        todo!("{request:?} {done:?}")
-    }
-
-    /// Tells the peer's SUBSCRIBE_NAMESPACE that a namespace exists.
-    pub fn namespace(&mut self, request: RequestId, suffix: Namespace) {
-        todo!("{request:?} {suffix:?}")
-    }
-
-    /// Tells the peer's SUBSCRIBE_NAMESPACE that a namespace is gone.
-    pub fn namespace_done(&mut self, request: RequestId, suffix: Namespace) {
-        todo!("{request:?} {suffix:?}")
-    }
-
-    /// Tells the peer's SUBSCRIBE_TRACKS that a track exists for which no PUBLISH can be sent.
-    pub fn publish_blocked(&mut self, request: RequestId, track: TrackName) {
-        todo!("{request:?} {track:?}")
-    }
-
-    /// Asks the peer to leave; later requests of the peer's are rejected with GOING_AWAY. `request_id` is filled in;
-    /// a client's URI is dropped. Only the first call counts.
-    pub fn goaway(&mut self, now: Instant, goaway: Goaway) {
-        todo!("{now:?} {goaway:?}")
-    }
-
-    /// Asks the peer to move one request; its stream is reset with GOING_AWAY after the timeout, if there is one.
-    pub fn goaway_request(&mut self, now: Instant, request: RequestId, goaway: Goaway) {
-        todo!("{now:?} {request:?} {goaway:?}")
+        let visit = self.out.transmit(sink);
+        for (request, stream) in visit.opened {
+            if let Some(open) = self.requests.get_mut(request) {
+                open.stream = Some(stream);
+                self.streams.bind(stream, request);
+            }
+        }
+        for (lane, stream, code) in visit.stopped {
+            match lane {
+                Lane::Control => self.fail(self.on_control_closed()),
+                Lane::Request(request) => self.on_request_stopped(stream, request, code),
+            }
+        }
     }
 
     /// A track alias of ours that no subscription of this session has used.
     pub fn allocate_alias(&mut self) -> TrackAlias {
-        todo!()
+        let alias = TrackAlias(self.next_alias);
+        self.next_alias += 1;
+        alias
     }
 
     /// Ends the session; reported as [`Event::Closed`].
     pub fn close(&mut self, code: SessionCode, reason: impl Into<String>) {
-        let _ = (code, reason.into());
-        todo!()
+        self.fail(Fault::new(code, reason.into()));
+    }
+
+    /// What happens on our control stream; other streams of ours are not our business.
+    fn on_own_uni(&mut self, stream: StreamId, event: &StreamEvent) -> Result<(), Fault> {
+        if self.out.lane(stream) == Some(Lane::Control) {
+            match event {
+                StreamEvent::Writable => self.out.on_writable(stream),
+                StreamEvent::Stopped { .. } => return Err(self.on_control_closed()),
+                StreamEvent::Data { .. } | StreamEvent::Reset { .. } | StreamEvent::Acked => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_our_stream(&self, stream: StreamId) -> bool {
+        stream.is_server_initiated() == (self.config.side == Side::Server)
+    }
+
+    fn encode(&self, message: &Message) -> Result<Bytes, EncodeError> {
+        let mut out = BytesMut::new();
+        message.encode(self.config.draft, &mut out)?;
+        Ok(out.freeze())
+    }
+
+    fn push(&mut self, lane: Lane, bytes: Bytes) {
+        self.out.push(lane, bytes);
+        if self.out.queued() > self.config.limits.queued_control_bytes {
+            self.fail(Fault::new(SessionCode::InternalError, "the peer does not read control messages"));
+        }
+    }
+
+    /// Queues a message of ours whose parts fit by construction; one that does not is a local fault.
+    fn send(&mut self, lane: Lane, message: &Message) {
+        match self.encode(message) {
+            Ok(bytes) => self.push(lane, bytes),
+            Err(error) => self.fail(Fault::new(SessionCode::InternalError, error.to_string())),
+        }
+    }
+
+    fn conclude(&mut self, result: Result<(), Fault>) {
+        if let Err(fault) = result {
+            self.fail(fault);
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.timers = Timers::default();
+        self.out = Outbox::default();
+        self.requests = Requests::new(self.config.side);
+        self.streams = RequestStreams::default();
+        self.early_joins.clear();
+        self.data = DataStreams::default();
+        let mut reason = fault.reason.into_owned();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        self.events.push_back(Event::Closed { code: fault.code, reason });
     }
 }
