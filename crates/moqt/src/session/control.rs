@@ -64,16 +64,10 @@ impl Session {
         while let Some(frame) = self.control.framer.poll() {
             let message = Message::decode(self.config.draft, frame.kind, &frame.payload)?;
             let name = message.name();
-            if let Message::Setup(setup) = message
-                && self.phase == Phase::Opening
-            {
-                self.on_setup(now, setup)?;
-            } else if let Message::Goaway(goaway) = message
-                && self.phase == Phase::Ready
-            {
-                self.on_goaway(goaway)?;
-            } else {
-                return Err(Fault::violation(format!("{name} on the control stream")));
+            match (message, self.phase) {
+                (Message::Setup(setup), Phase::Opening) => self.on_setup(now, setup)?,
+                (Message::Goaway(goaway), Phase::Ready) => self.on_goaway(goaway)?,
+                _ => return Err(Fault::violation(format!("{name} on the control stream"))),
             }
         }
         Ok(())
