@@ -13,10 +13,8 @@ const VIEWERS_MAX: u32 = 20_000;
 /// Measure, publish and watch live streams from the command line
 #[derive(Debug, Clone, Parser)]
 #[command(name = "client-probe", disable_help_subcommand = true)]
-#[command(
-    after_help = "Exit codes: 0 ok, 1 threshold failed, 2 usage, 3 name, 4 unreachable, 5 TLS, 6 auth, \
-    7 protocol, 8 no such stream, 78 missing capability"
-)]
+#[command(after_help = "Exit codes: 0 ok, 1 threshold failed, 2 usage, 3 name, 4 unreachable, 5 TLS, 6 auth, \
+    7 protocol, 8 no such stream, 78 missing capability")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -145,12 +143,7 @@ pub struct Common {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// What to log to stderr, for instance `debug` or `sluice_moqt=trace`
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "SLUICE_LOG",
-        default_value = "warn"
-    )]
+    #[arg(long, value_name = "FILTER", env = "SLUICE_LOG", default_value = "warn")]
     pub log: String,
 }
 
@@ -214,9 +207,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "write a time such as 250ms, 10s, 1.5s, 2m or 1h";
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let factor = match unit {
             "ms" => 0.001,
@@ -228,11 +219,7 @@ impl FromStr for Span {
         let number: f64 = number.parse().map_err(|_| EXPECTED)?;
         let span = Duration::try_from_secs_f64(number * factor).map_err(|_| EXPECTED)?;
         // A year bounds all deadline arithmetic.
-        if span.is_zero() || span > Duration::from_secs(365 * 24 * 3600) {
-            Err(EXPECTED)
-        } else {
-            Ok(Self(span))
-        }
+        if span.is_zero() || span > Duration::from_secs(365 * 24 * 3600) { Err(EXPECTED) } else { Ok(Self(span)) }
     }
 }
 
@@ -241,9 +228,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Verb, String> {
-        Cli::try_parse_from(line.split_whitespace())
-            .map(|cli| cli.verb)
-            .map_err(|e| e.to_string())
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.verb).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -265,22 +250,10 @@ mod tests {
     fn mistakes_are_explained() {
         for (line, expected) in [
             ("client-probe watch localhost/demo", "has no scheme"),
-            (
-                "client-probe watch moqt://h/demo --for soon",
-                "write a time such as",
-            ),
-            (
-                "client-probe watch moqt://h/demo --for 0s",
-                "write a time such as",
-            ),
-            (
-                "client-probe load moqt://h/demo --viewers 0",
-                "0 is not in 1..=20000",
-            ),
-            (
-                "client-probe ping moqt://h --ca x --insecure",
-                "cannot be used with",
-            ),
+            ("client-probe watch moqt://h/demo --for soon", "write a time such as"),
+            ("client-probe watch moqt://h/demo --for 0s", "write a time such as"),
+            ("client-probe load moqt://h/demo --viewers 0", "0 is not in 1..=20000"),
+            ("client-probe ping moqt://h --ca x --insecure", "cannot be used with"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");
@@ -289,18 +262,8 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("10s", 10_000),
-            ("1.5s", 1500),
-            ("3", 3000),
-            ("2m", 120_000),
-        ] {
-            assert_eq!(
-                text.parse::<Span>().unwrap().get(),
-                Duration::from_millis(millis),
-                "{text}"
-            );
+        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("1.5s", 1500), ("3", 3000), ("2m", 120_000)] {
+            assert_eq!(text.parse::<Span>().unwrap().get(), Duration::from_millis(millis), "{text}");
         }
         for text in ["", "s", "-1s", "10x", "1..2s", "99999h", "nan"] {
             assert!(text.parse::<Span>().is_err(), "{text}");

@@ -64,10 +64,7 @@ impl Failure {
     /// A failure with its code and its one line.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-        }
+        Self { exit, message: message.into() }
     }
 
     /// Its code.
@@ -82,18 +79,12 @@ impl Failure {
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(broken_pipe) {
         return Exit::Ok;
     }
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<Failure>())
-        .last()
-        .map_or(Exit::Threshold, Failure::exit)
+    error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()).last().map_or(Exit::Threshold, Failure::exit)
 }
 
 #[cfg(test)]
@@ -103,8 +94,7 @@ mod tests {
 
     #[test]
     fn innermost_failure_decides() {
-        let error =
-            anyhow::Error::from(Failure::new(Exit::Name, "no such host")).context("connecting");
+        let error = anyhow::Error::from(Failure::new(Exit::Name, "no such host")).context("connecting");
         assert_eq!(exit_of(&error), Exit::Name);
         assert_eq!(exit_of(&anyhow::anyhow!("anything")), Exit::Threshold);
     }
@@ -112,9 +102,6 @@ mod tests {
     #[test]
     fn broken_pipe_is_success() {
         let io: Result<(), _> = Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert_eq!(
-            exit_of(&io.context("writing the report").unwrap_err()),
-            Exit::Ok
-        );
+        assert_eq!(exit_of(&io.context("writing the report").unwrap_err()), Exit::Ok);
     }
 }

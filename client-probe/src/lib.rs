@@ -15,6 +15,7 @@
 //! ```
 
 pub mod cli;
+pub mod core;
 pub mod exit;
 pub mod manifest;
 mod report;

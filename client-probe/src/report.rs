@@ -30,10 +30,7 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`line`].
-pub(crate) fn result<T: Serialize + std::fmt::Display>(
-    format: Format,
-    value: &T,
-) -> io::Result<()> {
+pub(crate) fn result<T: Serialize + std::fmt::Display>(format: Format, value: &T) -> io::Result<()> {
     match format {
         Format::Human => line(value),
         Format::Json | Format::Jsonl => json(value),
@@ -61,10 +58,7 @@ impl Progress {
     /// A progress line, shown when stderr is a terminal and the format is for people.
     #[must_use]
     pub(crate) fn new(format: Format) -> Self {
-        Self {
-            shown: format == Format::Human && io::stderr().is_terminal(),
-            next: None,
-        }
+        Self { shown: format == Format::Human && io::stderr().is_terminal(), next: None }
     }
 
     /// Shows what `text` returns, at most every half second.

@@ -18,10 +18,7 @@ pub(crate) struct SideFile {
 
 impl std::fmt::Debug for SideFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SideFile")
-            .field("name", &self.name)
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
+        f.debug_struct("SideFile").field("name", &self.name).field("failed", &self.failed).finish_non_exhaustive()
     }
 }
 
@@ -32,12 +29,8 @@ impl SideFile {
     /// It cannot be created.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let file = File::create(path).map_err(|e| {
-            Failure::new(
-                Exit::Usage,
-                format!("cannot create {name}: {e}; choose another path"),
-            )
-        })?;
+        let file = File::create(path)
+            .map_err(|e| Failure::new(Exit::Usage, format!("cannot create {name}: {e}; choose another path")))?;
         Ok(Self::new(name, Box::new(file)))
     }
 
@@ -53,11 +46,7 @@ impl SideFile {
     }
 
     fn new(name: String, out: Box<dyn Write + Send>) -> Self {
-        Self {
-            name,
-            out: BufWriter::with_capacity(BUFFER_BYTES, out),
-            failed: None,
-        }
+        Self { name, out: BufWriter::with_capacity(BUFFER_BYTES, out), failed: None }
     }
 
     /// Appends `bytes`; after a failure does nothing.
@@ -87,9 +76,7 @@ impl SideFile {
     /// Whether the reader of a pipe has gone: nothing is left to do.
     #[must_use]
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.failed
-            .as_ref()
-            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        self.failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// Flushes, and says whether everything was stored.
@@ -149,10 +136,7 @@ mod tests {
         assert!(!file.is_abandoned());
         file.write(b"more");
         file.line("more");
-        assert_eq!(
-            file.finish().unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(file.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -99,21 +99,13 @@ impl StreamUrl {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
-        let found = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|e| {
-                let message = format!(
-                    "cannot resolve `{}`: {e}; check the name or use an address",
-                    self.host
-                );
-                Failure::new(Exit::Name, message)
-            })?;
+        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|e| {
+            let message = format!("cannot resolve `{}`: {e}; check the name or use an address", self.host);
+            Failure::new(Exit::Name, message)
+        })?;
         let found: Vec<_> = found.collect();
         if found.is_empty() {
-            return Err(Failure::new(
-                Exit::Name,
-                format!("`{}` has no address; check the name", self.host),
-            ));
+            return Err(Failure::new(Exit::Name, format!("`{}` has no address; check the name", self.host)));
         }
         Ok(found)
     }
@@ -123,9 +115,7 @@ impl FromStr for StreamUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| UrlError::NoScheme(text.to_owned()))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| UrlError::NoScheme(text.to_owned()))?;
         let scheme = match scheme {
             "moqt" => Scheme::Moqt,
             "https" => Scheme::Https,
@@ -135,13 +125,7 @@ impl FromStr for StreamUrl {
         let rest = rest.split(['#', '?']).next().unwrap_or(rest);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_authority(authority)?;
-        Ok(Self {
-            scheme,
-            host,
-            port,
-            namespace: namespace_of(path)?,
-            text: text.to_owned(),
-        })
+        Ok(Self { scheme, host, port, namespace: namespace_of(path)?, text: text.to_owned() })
     }
 }
 
@@ -155,11 +139,7 @@ fn split_authority(authority: &str) -> Result<(String, u16), UrlError> {
     let bad_host = || UrlError::BadHost(authority.to_owned());
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or_else(bad_host)?;
-        let port = if after.is_empty() {
-            None
-        } else {
-            Some(after.strip_prefix(':').ok_or_else(bad_host)?)
-        };
+        let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(bad_host)?) };
         host.parse::<std::net::Ipv6Addr>().map_err(|_| bad_host())?;
         (host, port)
     } else {
@@ -173,11 +153,7 @@ fn split_authority(authority: &str) -> Result<(String, u16), UrlError> {
     }
     let port = match port {
         None => DEFAULT_PORT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|p| *p != 0)
-            .ok_or_else(|| UrlError::BadPort(text.to_owned()))?,
+        Some(text) => text.parse().ok().filter(|p| *p != 0).ok_or_else(|| UrlError::BadPort(text.to_owned()))?,
     };
     Ok((host.to_owned(), port))
 }
@@ -185,16 +161,9 @@ fn split_authority(authority: &str) -> Result<(String, u16), UrlError> {
 fn namespace_of(path: &str) -> Result<Namespace, UrlError> {
     let mut fields = Vec::new();
     for segment in path.split('/').filter(|s| !s.is_empty()) {
-        fields.push(
-            unescape(segment)
-                .ok_or_else(|| UrlError::BadEscape(path.to_owned()))?
-                .into(),
-        );
+        fields.push(unescape(segment).ok_or_else(|| UrlError::BadEscape(path.to_owned()))?.into());
     }
-    Namespace::new(fields).map_err(|reason| UrlError::BadNamespace {
-        path: path.to_owned(),
-        reason,
-    })
+    Namespace::new(fields).map_err(|reason| UrlError::BadNamespace { path: path.to_owned(), reason })
 }
 
 /// Percent decoding as RFC 3986 2.1; `None` where two hex digits are missing.
@@ -218,24 +187,13 @@ mod tests {
     use super::*;
 
     fn namespace(fields: &[&str]) -> Namespace {
-        Namespace::new(
-            fields
-                .iter()
-                .map(|f| f.as_bytes().to_vec().into())
-                .collect(),
-        )
-        .unwrap()
+        Namespace::new(fields.iter().map(|f| f.as_bytes().to_vec().into()).collect()).unwrap()
     }
 
     #[test]
     fn parses_what_users_write() {
         let cases: [(&str, &str, u16, &[&str]); 6] = [
-            (
-                "moqt://localhost:4443/live/match7",
-                "localhost",
-                4443,
-                &["live", "match7"],
-            ),
+            ("moqt://localhost:4443/live/match7", "localhost", 4443, &["live", "match7"]),
             ("moqt://127.0.0.1/demo", "127.0.0.1", 443, &["demo"]),
             ("moqt://[::1]:4440/a//b/", "::1", 4440, &["a", "b"]),
             ("moqt://host:1", "host", 1, &[]),
@@ -248,10 +206,7 @@ mod tests {
             assert_eq!(*url.namespace(), namespace(fields), "{text}");
             assert_eq!(url.to_string(), text);
         }
-        assert_eq!(
-            "moqt://[::1]:7/".parse::<StreamUrl>().unwrap().authority(),
-            "[::1]:7"
-        );
+        assert_eq!("moqt://[::1]:7/".parse::<StreamUrl>().unwrap().authority(), "[::1]:7");
     }
 
     #[test]
@@ -271,12 +226,7 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         }
         let deep = format!("moqt://host/{}", "a/".repeat(33));
-        assert!(
-            deep.parse::<StreamUrl>()
-                .unwrap_err()
-                .to_string()
-                .contains("33 fields")
-        );
+        assert!(deep.parse::<StreamUrl>().unwrap_err().to_string().contains("33 fields"));
     }
 
     #[test]

@@ -143,10 +143,7 @@ impl Diff {
             ..TrackDiff::default()
         };
         let name = Some(name.to_owned());
-        let mut theirs = published
-            .iter()
-            .skip_while(|e| location(e) < received.first)
-            .peekable();
+        let mut theirs = published.iter().skip_while(|e| location(e) < received.first).peekable();
         let mut previous = None;
         for ours in received.entries {
             if previous == Some(location(ours)) {
@@ -200,13 +197,7 @@ impl Diff {
         *count += 1;
         if self.examples.len() < EXAMPLES_MAX {
             let track = name.cloned().unwrap_or_default();
-            self.examples.push(Difference {
-                kind,
-                track,
-                group: at.group,
-                object: at.object,
-                line: at.line,
-            });
+            self.examples.push(Difference { kind, track, group: at.group, object: at.object, line: at.line });
         }
     }
 }
@@ -237,12 +228,7 @@ impl<'a> Received<'a> {
             last_group: group.unwrap_or(0),
             groups,
             ends,
-            open: manifest
-                .open
-                .iter()
-                .filter(|(t, _, _)| t == name)
-                .map(|(_, g, s)| (*g, *s))
-                .collect(),
+            open: manifest.open.iter().filter(|(t, _, _)| t == name).map(|(_, g, s)| (*g, *s)).collect(),
         }
     }
 
@@ -253,9 +239,7 @@ impl<'a> Received<'a> {
             Ordering::Greater => true,
             Ordering::Equal => after_end,
             Ordering::Less => {
-                let open = published
-                    .subgroup
-                    .is_some_and(|s| self.open.contains(&(published.group, s)));
+                let open = published.subgroup.is_some_and(|s| self.open.contains(&(published.group, s)));
                 open && after_end
             }
         }
@@ -273,13 +257,7 @@ fn by_track(manifest: &Manifest) -> BTreeMap<String, Vec<&Entry>> {
     for track in &mut tracks {
         track.sort_by_key(|e| location(e));
     }
-    manifest
-        .tracks
-        .iter()
-        .cloned()
-        .zip(tracks)
-        .filter(|(_, entries)| !entries.is_empty())
-        .collect()
+    manifest.tracks.iter().cloned().zip(tracks).filter(|(_, entries)| !entries.is_empty()).collect()
 }
 
 const fn location(entry: &Entry) -> (u64, u64) {

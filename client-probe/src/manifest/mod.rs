@@ -67,11 +67,7 @@ impl fmt::Display for Flags {
             ObjectStatus::EndOfGroup => "g",
             ObjectStatus::EndOfTrack => "t",
         };
-        if via.is_empty() && status.is_empty() {
-            f.write_str("-")
-        } else {
-            write!(f, "{via}{status}")
-        }
+        if via.is_empty() && status.is_empty() { f.write_str("-") } else { write!(f, "{via}{status}") }
     }
 }
 
@@ -106,15 +102,7 @@ impl Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            track,
-            group,
-            object,
-            length,
-            payload,
-            flags,
-            ..
-        } = self;
+        let Self { track, group, object, length, payload, flags, .. } = self;
         write!(f, "{track} {group} ")?;
         match self.subgroup {
             Some(subgroup) => write!(f, "{subgroup}")?,
@@ -168,41 +156,21 @@ mod tests {
 
     #[test]
     fn a_line_carries_every_column() {
-        let at = Position {
-            group: 7,
-            subgroup: Some(0),
-            object: 3,
-        };
-        let flags = Flags {
-            via: Via::Fetch,
-            status: ObjectStatus::Normal,
-        };
+        let at = Position { group: 7, subgroup: Some(0), object: 3 };
+        let flags = Flags { via: Via::Fetch, status: ObjectStatus::Normal };
         let body = (Bytes::from_static(b"abc"), Bytes::from_static(&[0x3c, 1]));
         let line = Record::new(b"catalog.json", at, (&body.0, &body.1), flags).to_string();
         let hash = blake3::hash(b"abc").to_hex();
         let properties = &blake3::hash(&[0x3c, 1]).to_hex()[..16];
-        assert_eq!(
-            line,
-            format!("catalog.2ejson 7 0 3 3 {hash} {properties} f")
-        );
+        assert_eq!(line, format!("catalog.2ejson 7 0 3 3 {hash} {properties} f"));
     }
 
     #[test]
     fn marks_and_datagrams_are_flagged() {
-        let at = Position {
-            group: 7,
-            subgroup: None,
-            object: 3,
-        };
-        let flags = Flags {
-            via: Via::Datagram,
-            status: ObjectStatus::EndOfGroup,
-        };
+        let at = Position { group: 7, subgroup: None, object: 3 };
+        let flags = Flags { via: Via::Datagram, status: ObjectStatus::EndOfGroup };
         let empty = Bytes::new();
         let line = Record::new(b"", at, (&empty, &empty), flags).to_string();
-        assert!(
-            line.starts_with("- 7 - 3 0 ") && line.ends_with(" - dg"),
-            "{line}"
-        );
+        assert!(line.starts_with("- 7 - 3 0 ") && line.ends_with(" - dg"), "{line}");
     }
 }

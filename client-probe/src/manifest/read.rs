@@ -77,23 +77,15 @@ impl Manifest {
                 return Ok(manifest);
             }
             line += 1;
-            manifest
-                .take(text.trim_end(), line, &mut tracks)
-                .map_err(|what| ReadError::BadLine { line, what })?;
+            manifest.take(text.trim_end(), line, &mut tracks).map_err(|what| ReadError::BadLine { line, what })?;
         }
     }
 
-    fn take(
-        &mut self,
-        text: &str,
-        line: usize,
-        tracks: &mut BTreeMap<String, usize>,
-    ) -> Result<(), &'static str> {
+    fn take(&mut self, text: &str, line: usize, tracks: &mut BTreeMap<String, usize>) -> Result<(), &'static str> {
         if let Some(open) = text.strip_prefix("# open ") {
             let mut words = open.split(' ');
             let track = words.next().ok_or("`# open` without a track")?.to_owned();
-            self.open
-                .insert((track, number(words.next())?, number(words.next())?));
+            self.open.insert((track, number(words.next())?, number(words.next())?));
             return Ok(());
         }
         if text.is_empty() || text.starts_with('#') {
@@ -114,10 +106,7 @@ impl Manifest {
             word => Some(number(word)?),
         };
         let (object, length) = (number(words.next())?, number(words.next())?);
-        let payload = words
-            .next()
-            .and_then(|w| blake3::Hash::from_hex(w).ok())
-            .ok_or("BLAKE3 is not 64 hex digits")?;
+        let payload = words.next().and_then(|w| blake3::Hash::from_hex(w).ok()).ok_or("BLAKE3 is not 64 hex digits")?;
         let properties = match words.next().ok_or("no properties column")? {
             "-" => None,
             word => Some(u64::from_str_radix(word, 16).map_err(|_| "properties hash is not hex")?),
@@ -128,25 +117,14 @@ impl Manifest {
         }
         // Markers are no objects: a fetch leaves them out (draft-18 10.2.1.1), so they prove nothing.
         if status == ObjectStatus::Normal {
-            self.entries.push(Entry {
-                track,
-                group,
-                object,
-                subgroup,
-                length,
-                payload,
-                properties,
-                line,
-            });
+            self.entries.push(Entry { track, group, object, subgroup, length, payload, properties, line });
         }
         Ok(())
     }
 }
 
 fn number(word: Option<&str>) -> Result<u64, &'static str> {
-    word.ok_or("fewer than 8 columns")?
-        .parse()
-        .map_err(|_| "a column that must be a number is none")
+    word.ok_or("fewer than 8 columns")?.parse().map_err(|_| "a column that must be a number is none")
 }
 
 fn status_of(flags: &str) -> Result<ObjectStatus, &'static str> {
@@ -171,23 +149,11 @@ mod tests {
         let hash = blake3::hash(b"").to_hex();
         let cases = [
             ("x\n".to_owned(), "not a manifest"),
-            (
-                format!("{HEADER}\nv 1 0 0 0 {hash} - -\nv 1 0\n"),
-                "line 3: fewer than 8 columns",
-            ),
-            (
-                format!("{HEADER}\nv 1 0 x 0 {hash} - -\n"),
-                "line 2: a column that must be a number",
-            ),
+            (format!("{HEADER}\nv 1 0 0 0 {hash} - -\nv 1 0\n"), "line 3: fewer than 8 columns"),
+            (format!("{HEADER}\nv 1 0 x 0 {hash} - -\n"), "line 2: a column that must be a number"),
             (format!("{HEADER}\nv 1 0 0 0 zz - -\n"), "line 2: BLAKE3"),
-            (
-                format!("{HEADER}\nv 1 0 0 0 {hash} - q\n"),
-                "line 2: unknown flag",
-            ),
-            (
-                format!("{HEADER}\nv 1 0 0 0 {hash} - - -\n"),
-                "line 2: more than 8",
-            ),
+            (format!("{HEADER}\nv 1 0 0 0 {hash} - q\n"), "line 2: unknown flag"),
+            (format!("{HEADER}\nv 1 0 0 0 {hash} - - -\n"), "line 2: more than 8"),
         ];
         for (text, expected) in cases {
             let error = Manifest::read(text.as_bytes()).unwrap_err().to_string();
@@ -198,9 +164,7 @@ mod tests {
     #[test]
     fn markers_are_left_out() {
         let hash = blake3::hash(b"").to_hex();
-        let text = format!(
-            "{HEADER}\nv 1 0 0 0 {hash} - -\nv 1 0 1 0 {hash} - g\n# open v 1 0\n# other\n"
-        );
+        let text = format!("{HEADER}\nv 1 0 0 0 {hash} - -\nv 1 0 1 0 {hash} - g\n# open v 1 0\n# other\n");
         let manifest = Manifest::read(text.as_bytes()).unwrap();
         assert_eq!(manifest.entries.len(), 1);
         assert!(manifest.open.contains(&("v".to_owned(), 1, 0)));

@@ -20,8 +20,7 @@ pub(crate) fn run(args: &cli::Diff) -> anyhow::Result<Exit> {
 }
 
 fn read(path: &Path) -> Result<Manifest, Failure> {
-    let unusable =
-        |e: &dyn fmt::Display| Failure::new(Exit::Usage, format!("{}: {e}", path.display()));
+    let unusable = |e: &dyn fmt::Display| Failure::new(Exit::Usage, format!("{}: {e}", path.display()));
     let file = File::open(path).map_err(|e| unusable(&e))?;
     Manifest::read(BufReader::new(file)).map_err(|e| unusable(&e))
 }
@@ -42,18 +41,10 @@ impl fmt::Display for Diff {
         }
         for example in &self.examples {
             let words = example.kind.words();
-            writeln!(
-                f,
-                "{words}: {} {}/{} (line {})",
-                example.track, example.group, example.object, example.line
-            )?;
+            writeln!(f, "{words}: {} {}/{} (line {})", example.track, example.group, example.object, example.line)?;
         }
         if self.same {
-            return write!(
-                f,
-                "same: {} objects, byte for byte and in order",
-                self.objects_compared
-            );
+            return write!(f, "same: {} objects, byte for byte and in order", self.objects_compared);
         }
         if self.tracks.is_empty() {
             return f.write_str("different: nothing was received");

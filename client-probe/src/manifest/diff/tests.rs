@@ -14,32 +14,16 @@ fn manifest(lines: &[&str]) -> Manifest {
         let (place, payload) = line.split_once('=').unwrap();
         let (payload, properties) = payload.split_once('+').unwrap_or((payload, "-"));
         let hash = blake3::hash(payload.as_bytes()).to_hex();
-        text += &format!(
-            "{} {} {hash} {properties} -\n",
-            place.replace('/', " "),
-            payload.len()
-        );
+        text += &format!("{} {} {hash} {properties} -\n", place.replace('/', " "), payload.len());
     }
     Manifest::read(text.as_bytes()).unwrap()
 }
 
-const PUBLISHED: [&str; 8] = [
-    "v 1/0/0=a",
-    "v 1/0/1=b",
-    "v 2/0/0=c+aa",
-    "v 2/1/1=d",
-    "v 2/0/2=e",
-    "v 3/0/0=f",
-    "v 3/0/1=g",
-    "a 1/0/0=h",
-];
+const PUBLISHED: [&str; 8] =
+    ["v 1/0/0=a", "v 1/0/1=b", "v 2/0/0=c+aa", "v 2/1/1=d", "v 2/0/2=e", "v 3/0/0=f", "v 3/0/1=g", "a 1/0/0=h"];
 
 fn kinds(received: &[&str]) -> Vec<Kind> {
-    compare(&manifest(&PUBLISHED), &manifest(received))
-        .examples
-        .iter()
-        .map(|d| d.kind)
-        .collect()
+    compare(&manifest(&PUBLISHED), &manifest(received)).examples.iter().map(|d| d.kind).collect()
 }
 
 #[test]
@@ -87,30 +71,18 @@ fn nothing_received_is_no_success() {
 
 #[test]
 fn counts_and_examples() {
-    let diff = compare(
-        &manifest(&PUBLISHED),
-        &manifest(&["v 1/0/0=a", "v 3/0/1=g"]),
-    );
+    let diff = compare(&manifest(&PUBLISHED), &manifest(&["v 1/0/0=a", "v 3/0/1=g"]));
     assert_eq!((diff.missing, diff.objects_compared), (5, 7));
     let first = &diff.examples[0];
-    assert_eq!(
-        (first.track.as_str(), first.group, first.object, first.line),
-        ("v", 1, 1, 3)
-    );
+    assert_eq!((first.track.as_str(), first.group, first.object, first.line), ("v", 1, 1, 3));
     let track = &diff.tracks[0];
-    assert_eq!(
-        (track.joined_group, track.joined_object, track.groups),
-        (1, 0, 2)
-    );
+    assert_eq!((track.joined_group, track.joined_object, track.groups), (1, 0, 2));
 }
 
 #[test]
 fn examples_are_bounded() {
     let published: Vec<String> = (0..1000).map(|o| format!("v 1/0/{o}=x")).collect();
     let published: Vec<&str> = published.iter().map(String::as_str).collect();
-    let diff = compare(
-        &manifest(&published),
-        &manifest(&["v 1/0/0=x", "v 1/0/999=x"]),
-    );
+    let diff = compare(&manifest(&published), &manifest(&["v 1/0/0=x", "v 1/0/999=x"]));
     assert_eq!((diff.missing, diff.examples.len()), (998, EXAMPLES_MAX));
 }
