@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use std::time::Duration;
 
+/// Nanoseconds per second.
+const NANOS: u32 = 1_000_000_000;
+
 /// Kind of media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -89,6 +92,15 @@ pub struct Frame {
     pub data: Bytes,
 }
 
+/// Ticks to add to each track's timestamps so that none is negative: edit lists cut priming and reordering delay off,
+/// the wire and `tfdt` know no time before 0. One span of time for all tracks, at least `least`.
+pub(crate) fn leads<'a>(tracks: impl Iterator<Item = &'a TrackInfo> + Clone, least: Duration) -> Vec<i64> {
+    let least = i64::try_from(least.as_nanos()).unwrap_or(i64::MAX);
+    let needed = tracks.clone().map(|t| rescale_up(t.shift.saturating_neg(), t.timescale, NANOS));
+    let lead = needed.max().unwrap_or(0).max(least);
+    tracks.map(|t| rescale_up(lead, NANOS, t.timescale)).collect()
+}
+
 /// `ticks` of timescale `from` in units of timescale `to`, rounded down; saturates.
 #[must_use]
 pub(crate) fn rescale(ticks: i64, from: u32, to: u32) -> i64 {
@@ -126,7 +138,7 @@ pub(crate) fn to_duration(ticks: i64, timescale: u32) -> Duration {
 /// Nanoseconds of `ticks`, to compare tracks of different timescales.
 #[must_use]
 pub(crate) fn to_nanos(ticks: i64, timescale: u32) -> i64 {
-    rescale(ticks, timescale, 1_000_000_000)
+    rescale(ticks, timescale, NANOS)
 }
 
 #[cfg(test)]

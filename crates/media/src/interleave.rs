@@ -123,10 +123,10 @@ mod tests {
         let mut merger = merger(Duration::from_secs(1));
         (0..3).for_each(|n| merger.push(frame(0, n, 1)));
         assert_eq!(drain(&mut merger), []);
-        (0..4).for_each(|n| merger.push(frame(1, n * 30, 30)));
-        assert_eq!(drain(&mut merger), [(0, 0), (1, 0), (1, 30), (0, 1), (1, 60), (0, 2)]);
+        (0..5).for_each(|n| merger.push(frame(1, n * 30, 30)));
+        assert_eq!(drain(&mut merger), [(0, 0), (1, 0), (1, 30), (0, 1), (1, 60), (0, 2), (1, 90)]);
         merger.finish();
-        assert_eq!(drain(&mut merger), [(1, 90)]);
+        assert_eq!(drain(&mut merger), [(1, 120)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::boxes::{self, Child};
 use super::entry;
 use super::error::MuxError;
-use crate::frame::{Format, TrackInfo, rescale};
+use crate::frame::{Format, Kind, TrackInfo, rescale};
 use bytes::Bytes;
 use mp4_atom::{
     Decode as _, Dinf, Dref, Ftyp, Hdlr, Mdhd, Mvhd, Smhd, Stco, Stsc, Stsz, Stts, Tkhd, Trex, Url, Vmhd,
@@ -49,6 +49,13 @@ pub(crate) fn parse(moov: &[u8]) -> Result<Moov, String> {
         }
     }
     Ok(found)
+}
+
+/// The first track of `kind` in an init segment.
+pub(crate) fn trak_of_segment(segment: &[u8], kind: Kind) -> Result<Trak, String> {
+    let moov = parse(child(segment, b"moov")?.body)?;
+    let track = moov.traks.into_iter().find(|t| t.info.kind() == kind);
+    track.ok_or_else(|| format!("no usable {kind:?} track").to_lowercase())
 }
 
 /// The inner error is the name of a track that is of no use here.

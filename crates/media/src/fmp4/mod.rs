@@ -1,13 +1,13 @@
 //! MP4: reading fragmented and plain files, writing CMAF-style fragments.
 
-mod boxes;
+pub(crate) mod boxes;
 mod demux;
 mod entry;
 mod error;
 pub(crate) mod fragment;
 pub(crate) mod init;
 mod mux;
-mod sample;
+pub(crate) mod sample;
 
 pub use boxes::Code;
 pub use demux::{Demuxer, Limits};

@@ -1,0 +1,206 @@
+//! The order of objects within a track: group by group, object by object, without waiting forever.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Newer groups that may pile up before an unfinished one is given up, or a missing id is taken for one that does not
+/// exist.
+const PATIENCE: usize = 3;
+/// Objects that may pile up behind a missing one.
+const MAX_HELD: usize = 64;
+/// Bytes that may wait in one track.
+const MAX_BYTES: usize = 64 << 20;
+
+/// An object whose turn has not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Incoming {
+    pub(super) properties: Bytes,
+    pub(super) payload: Bytes,
+}
+
+/// What comes out, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next object.
+    Object { group: u64, object: u64, incoming: Incoming },
+    /// The group before is over.
+    GroupEnd,
+}
+
+/// Orders the objects of one track.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    groups: BTreeMap<u64, Group>,
+    /// The group being read.
+    current: Option<u64>,
+    /// Groups below this are over.
+    floor: u64,
+    bytes: usize,
+    finished: bool,
+    lost: u64,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    held: BTreeMap<u64, Incoming>,
+    /// Objects below this were handed out.
+    next: u64,
+    ended: bool,
+}
+
+impl Order {
+    pub(super) fn push(&mut self, group: u64, object: u64, incoming: Incoming) {
+        if group < self.floor {
+            return;
+        }
+        let entry = self.groups.entry(group).or_default();
+        if object < entry.next || entry.held.contains_key(&object) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(incoming.payload.len());
+        entry.held.insert(object, incoming);
+    }
+
+    pub(super) fn end_group(&mut self, group: u64) {
+        if group >= self.floor {
+            self.groups.entry(group).or_default().ended = true;
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(super) const fn lost_groups(&self) -> u64 {
+        self.lost
+    }
+
+    /// The next object or group end whose turn has come.
+    pub(super) fn poll(&mut self) -> Option<Next> {
+        let Some(current) = self.current else {
+            self.current = Some(self.choose()?);
+            return self.poll();
+        };
+        let impatient = self.impatient(current);
+        let group = self.groups.get_mut(&current)?;
+        let due = group.held.first_key_value().map(|(object, _)| *object).filter(|object| {
+            *object == group.next || group.ended || impatient || group.held.len() > MAX_HELD
+        });
+        if let Some(object) = due {
+            let incoming = group.held.remove(&object)?;
+            group.next = object.saturating_add(1);
+            self.bytes = self.bytes.saturating_sub(incoming.payload.len());
+            return Some(Next::Object { group: current, object, incoming });
+        }
+        if group.ended || impatient {
+            self.lost = self.lost.saturating_add(u64::from(!group.ended && !self.finished));
+            self.groups.remove(&current);
+            self.floor = current.saturating_add(1);
+            self.current = None;
+            return Some(Next::GroupEnd);
+        }
+        None
+    }
+
+    /// Whether nothing more is waited for in `group`.
+    fn impatient(&self, group: u64) -> bool {
+        self.finished || self.bytes > MAX_BYTES || self.groups.range(group.saturating_add(1)..).count() >= PATIENCE
+    }
+
+    /// The group to read next. The first of all must be here from its beginning; after that the following id, or,
+    /// once enough newer ones are here, the lowest.
+    fn choose(&mut self) -> Option<u64> {
+        if self.floor == 0 {
+            let whole = |group: &Group| group.held.contains_key(&0);
+            let first = *self.groups.iter().find(|(_, group)| whole(group))?.0;
+            self.groups = self.groups.split_off(&first);
+            self.floor = first;
+            self.bytes = self.groups.values().flat_map(|g| g.held.values()).map(|i| i.payload.len()).sum();
+            return Some(first);
+        }
+        // Known only by its end, a group says nothing: its id is as good as missing.
+        while let Some(entry) = self.groups.first_entry() {
+            if !entry.get().ended || !entry.get().held.is_empty() {
+                break;
+            }
+            let group = entry.remove_entry().0;
+            if group == self.floor {
+                self.floor = group.saturating_add(1);
+            }
+        }
+        let lowest = *self.groups.first_key_value()?.0;
+        (lowest == self.floor || self.impatient(lowest) || self.groups.len() >= PATIENCE).then_some(lowest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(order: &mut Order, group: u64, object: u64) {
+        order.push(group, object, Incoming { properties: Bytes::new(), payload: Bytes::from_static(b"x") });
+    }
+
+    fn drain(order: &mut Order) -> Vec<(u64, u64)> {
+        std::iter::from_fn(|| order.poll())
+            .filter_map(|next| match next {
+                Next::Object { group, object, .. } => Some((group, object)),
+                Next::GroupEnd => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn it_starts_at_the_first_whole_group() {
+        let mut order = Order::default();
+        object(&mut order, 7, 3);
+        assert_eq!(drain(&mut order), []);
+        object(&mut order, 8, 0);
+        object(&mut order, 7, 4);
+        assert_eq!(drain(&mut order), [(8, 0)]);
+    }
+
+    #[test]
+    fn groups_and_objects_come_out_in_order_whatever_the_arrival() {
+        let mut order = Order::default();
+        object(&mut order, 5, 0);
+        assert_eq!(drain(&mut order), [(5, 0)]);
+        for (group, number) in [(6, 0), (5, 2), (6, 1), (5, 1), (5, 1)] {
+            object(&mut order, group, number);
+        }
+        assert_eq!(drain(&mut order), [(5, 1), (5, 2)]);
+        order.end_group(5);
+        assert_eq!(drain(&mut order), [(6, 0), (6, 1)]);
+        assert_eq!(order.lost_groups(), 0);
+    }
+
+    #[test]
+    fn an_unfinished_group_is_given_up_when_newer_ones_pile_up() {
+        let mut order = Order::default();
+        object(&mut order, 1, 0);
+        object(&mut order, 1, 2);
+        assert_eq!(drain(&mut order), [(1, 0)]);
+        for group in 2..=4 {
+            object(&mut order, group, 0);
+        }
+        assert_eq!(drain(&mut order), [(1, 2), (2, 0)]);
+        assert_eq!(order.lost_groups(), 1);
+        object(&mut order, 1, 1);
+        assert_eq!(drain(&mut order), []);
+    }
+
+    #[test]
+    fn ids_that_do_not_exist_are_passed_over() {
+        let mut order = Order::default();
+        object(&mut order, 10, 0);
+        order.end_group(10);
+        object(&mut order, 20, 0);
+        order.end_group(20);
+        assert_eq!(drain(&mut order), [(10, 0)]);
+        object(&mut order, 30, 0);
+        object(&mut order, 40, 0);
+        assert_eq!(drain(&mut order), [(20, 0)]);
+        order.finish();
+        assert_eq!(drain(&mut order), [(30, 0), (40, 0)]);
+    }
+}
