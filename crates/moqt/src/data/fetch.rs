@@ -154,12 +154,18 @@ impl FetchEncoder {
             | flag(priority.is_some(), flags::PRIORITY)
             | flag(!properties.is_empty(), flags::PROPERTIES);
         varint::encode(serialization, out);
-        group_delta.inspect(|delta| varint::encode(*delta, out));
-        if subgroup_mode == flags::SUBGROUP_EXPLICIT {
-            object.subgroup.inspect(|subgroup| varint::encode(*subgroup, out));
+        if let Some(delta) = group_delta {
+            varint::encode(delta, out);
         }
-        object_delta.inspect(|delta| varint::encode(*delta, out));
-        priority.inspect(|priority| out.put_u8(*priority));
+        if let Some(subgroup) = object.subgroup.filter(|_| subgroup_mode == flags::SUBGROUP_EXPLICIT) {
+            varint::encode(subgroup, out);
+        }
+        if let Some(delta) = object_delta {
+            varint::encode(delta, out);
+        }
+        if let Some(priority) = priority {
+            out.put_u8(priority);
+        }
         if !properties.is_empty() {
             varint::encode(properties.len() as u64, out);
             out.put_slice(properties);

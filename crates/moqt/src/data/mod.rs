@@ -43,3 +43,6 @@ impl ObjectStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ impl Params {
         Ok(params)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,28 +68,32 @@ impl Params {
             Param::FillTimeout => put_millis(self.fill_timeout, out),
             Param::AuthorizationToken => {
                 let mut value = Vec::new();
-                self.tokens.get(nth).inspect(|token| token.encode(&mut value));
+                if let Some(token) = self.tokens.get(nth) {
+                    token.encode(&mut value);
+                }
                 put_prefixed(&value, out);
             }
             Param::LargestObject => {
-                for largest in self.largest {
+                if let Some(largest) = self.largest {
                     varint::encode(largest.group, out);
                     varint::encode(largest.object, out);
                 }
             }
-            Param::Forward => self.forward.into_iter().for_each(|forward| out.put_u8(u8::from(forward))),
-            Param::SubscriberPriority => self.subscriber_priority.into_iter().for_each(|p| out.put_u8(p)),
-            Param::GroupOrder => self.group_order.into_iter().for_each(|order| out.put_u8(order_code(order))),
-            Param::NewGroupRequest => self.new_group_request.into_iter().for_each(|v| varint::encode(v, out)),
+            Param::Forward => put_u8(self.forward.map(u8::from), out),
+            Param::SubscriberPriority => put_u8(self.subscriber_priority, out),
+            Param::GroupOrder => put_u8(self.group_order.map(order_code), out),
+            Param::NewGroupRequest => put_varint(self.new_group_request, out),
             Param::SubscriptionFilter => {
                 let mut value = Vec::new();
-                for filter in &self.filter {
+                if let Some(filter) = &self.filter {
                     filter::encode(filter, &mut value)?;
                 }
                 put_prefixed(&value, out);
             }
             Param::TrackNamespacePrefix => {
-                extra.and_then(|e| e.namespace_prefix.as_ref()).inspect(|prefix| prefix.encode(out));
+                if let Some(prefix) = extra.and_then(|e| e.namespace_prefix.as_ref()) {
+                    prefix.encode(out);
+                }
             }
             Param::Route => {
                 let mut value = Vec::new();
@@ -105,9 +109,7 @@ impl Params {
                 }
                 put_prefixed(&value, out);
             }
-            Param::DeliveredDelay => {
-                extra.and_then(|e| e.delivered_delay).inspect(|d| varint::encode(trunk::micros(*d), out));
-            }
+            Param::DeliveredDelay => put_varint(extra.and_then(|e| e.delivered_delay).map(trunk::micros), out),
         }
         Ok(())
     }
@@ -190,7 +192,19 @@ pub(crate) fn flag(value: u8, field: &'static str) -> Result<bool, DecodeError> 
 }
 
 fn put_millis(duration: Option<Duration>, out: &mut impl BufMut) {
-    duration.inspect(|duration| varint::encode(to_millis(*duration), out));
+    put_varint(duration.map(to_millis), out);
+}
+
+fn put_varint(value: Option<u64>, out: &mut impl BufMut) {
+    if let Some(value) = value {
+        varint::encode(value, out);
+    }
+}
+
+fn put_u8(value: Option<u8>, out: &mut impl BufMut) {
+    if let Some(value) = value {
+        out.put_u8(value);
+    }
 }
 
 fn put_prefixed(value: &[u8], out: &mut impl BufMut) {
