@@ -1,0 +1,141 @@
+//! One connection as the loop sees it: quinn-proto's state, and what decides when it is visited.
+
+use crate::incoming::Source;
+use crate::port::Leg;
+use crate::send_window::Tracker;
+use crate::timer::Armed;
+use quinn_proto::{ConnectionEvent, ConnectionHandle};
+use sluice_moqt::transport::SessionId;
+use std::time::{Duration, Instant};
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The app has not heard of it, except for the token of its dial.
+    Handshaking { token: Option<u64>, deadline: Instant },
+    /// The app talks on it.
+    Open { token: Option<u64> },
+    /// The app was told that it is over; quinn-proto drains it.
+    Ended,
+}
+
+/// Small facts about a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// Stands in the ready queue or waits for its port.
+    pub(crate) const QUEUED: Self = Self(1);
+    /// Got packets whose events the app has not seen.
+    pub(crate) const FED: Self = Self(2);
+    /// The app asked for `select`.
+    pub(crate) const WOKEN: Self = Self(4);
+    /// The last `select` was refused bytes, or transmit left some behind.
+    pub(crate) const PRESSED: Self = Self(8);
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Clears `other` and says whether it was set.
+    pub(crate) const fn take(&mut self, other: Self) -> bool {
+        let had = self.has(other);
+        self.0 &= !other.0;
+        had
+    }
+}
+
+pub(crate) struct Conn {
+    pub(crate) quic: quinn_proto::Connection,
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) port: usize,
+    pub(crate) id: SessionId,
+    pub(crate) leg: Leg,
+    pub(crate) phase: Phase,
+    /// Whose budget an accepted connection uses.
+    pub(crate) source: Option<Source>,
+    pub(crate) held: Held,
+    pub(crate) window: Tracker,
+    pub(crate) stats_due: Instant,
+    pub(crate) armed: Armed,
+    pub(crate) marks: Marks,
+}
+
+impl Conn {
+    /// The next time that this connection needs a visit by itself.
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        let handshake = match self.phase {
+            Phase::Handshaking { deadline, .. } => Some(deadline),
+            Phase::Open { .. } | Phase::Ended => None,
+        };
+        [self.quic.poll_timeout(), self.held.deadline(), handshake].into_iter().flatten().min()
+    }
+
+    /// Whether a datagram of `len` bytes may wait for the next visit.
+    pub(crate) fn may_hold(&self, now: Instant, len: usize) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+            && len <= MAX_ACK_DATAGRAM
+            && self.held.has_room(now)
+            && !self.marks.has(Marks::PRESSED)
+    }
+
+    /// Hands held datagrams to quinn-proto; returns how many there were.
+    pub(crate) fn feed_held(&mut self) -> usize {
+        let count = self.held.events.len();
+        self.held.until = None;
+        for event in self.held.events.drain(..) {
+            if !self.quic.is_drained() {
+                self.quic.handle_event(event);
+            }
+        }
+        count
+    }
+}
+
+/// Datagrams with nothing but an ACK are shorter than this: header 13, ACK frame with ECN counts and a few ranges
+/// 30, tag 16. Requests are longer, and so are ACKs after loss, which have many ranges: both are fed at once.
+const MAX_ACK_DATAGRAM: usize = 64;
+/// More than this many ACKs between two visits means that visits are late; the rest is fed at once.
+const MAX_HELD: usize = 16;
+/// A connection carries media while it writes at least this often.
+const MEDIA_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Probable ACKs that wait for the next visit of a connection that carries media.
+///
+/// Every ACK costs a cold look at the connection, which the next frame's visit has to make anyway. They wait
+/// only on connections that write steadily, and only while nothing presses to be sent: an ACK may open the
+/// congestion window. quinn-proto stamps the arrival in `Endpoint::handle`, so RTT samples stay right.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    events: Vec<ConnectionEvent>,
+    until: Option<Instant>,
+    last_write: Option<Instant>,
+    media_until: Option<Instant>,
+}
+
+impl Held {
+    /// Notes that bytes were written at `now`.
+    pub(crate) fn on_write(&mut self, now: Instant) {
+        if self.last_write.is_some_and(|last| now.saturating_duration_since(last) <= MEDIA_INTERVAL) {
+            self.media_until = Some(now + MEDIA_INTERVAL);
+        }
+        self.last_write = Some(now);
+    }
+
+    pub(crate) fn push(&mut self, event: ConnectionEvent, until: Instant) {
+        self.until.get_or_insert(until);
+        self.events.push(event);
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        self.media_until.is_some_and(|until| now < until) && self.events.len() < MAX_HELD
+    }
+
+    const fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+}

@@ -1,0 +1,146 @@
+//! Transport parameters per kind of leg, each figure with its reason.
+
+use quinn_proto::congestion::{BbrConfig, CubicConfig};
+use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use std::time::Duration;
+
+/// Congestion controller of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Congestion {
+    /// RFC 9438: fair to others, collapses under random loss (2.7 of 50 Mbit/s at 1 %).
+    Cubic,
+    /// BBR version 1: holds under random loss (39.5 of 50 Mbit/s at 1 %).
+    ///
+    /// Its gain cycle starts at a random phase that `quinn-proto` does not let us seed.
+    Bbr,
+}
+
+/// Bytes that the transport may hold unacknowledged, following the congestion window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendWindow {
+    /// Never less.
+    pub min: u64,
+    /// Never more; also what one slow peer can cost in memory.
+    pub max: u64,
+}
+
+/// How one kind of connection is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportProfile {
+    /// Unidirectional streams that the peer may have open at first (`Output::StreamLimit` raises it).
+    pub uni_streams: u32,
+    /// Bidirectional streams that the peer may have open at first.
+    pub bidi_streams: u32,
+    /// Receive window per stream, bytes.
+    pub stream_window: u32,
+    /// Receive window per connection, bytes.
+    pub connection_window: u32,
+    /// Send window range.
+    pub send_window: SendWindow,
+    /// Silence that ends the connection.
+    pub idle_timeout: Duration,
+    /// Congestion controller.
+    pub congestion: Congestion,
+    /// Asks the peer for one ACK per this many packets, where it speaks ACK_FREQUENCY.
+    pub ack_every: Option<u32>,
+    /// First UDP payload size; path MTU discovery goes on up to 1,452.
+    pub initial_mtu: u16,
+    /// Bytes of datagrams held in each direction.
+    pub datagram_buffer: usize,
+}
+
+impl TransportProfile {
+    /// A user at our edge. quinn-proto makes a map entry for every stream that the peer may open, so idle
+    /// memory is 42 KB with these limits and 88 KB with a thousand.
+    #[must_use]
+    pub const fn viewer() -> Self {
+        Self {
+            uni_streams: 8,
+            bidi_streams: 32,
+            stream_window: 1 << 20,
+            connection_window: 4 << 20,
+            send_window: SendWindow { min: 64 << 10, max: 1 << 20 },
+            idle_timeout: Duration::from_secs(30),
+            congestion: Congestion::Cubic,
+            ack_every: Some(10),
+            initial_mtu: 1200,
+            datagram_buffer: 128 << 10,
+        }
+    }
+
+    /// Media between two of our relays: never window-limited on a 200 ms path at 1 Gbit/s.
+    #[must_use]
+    pub const fn trunk() -> Self {
+        Self {
+            uni_streams: 4096,
+            bidi_streams: 4096,
+            stream_window: 4 << 20,
+            connection_window: 32 << 20,
+            send_window: SendWindow { min: 1 << 20, max: 32 << 20 },
+            idle_timeout: Duration::from_secs(10),
+            congestion: Congestion::Bbr,
+            ack_every: Some(10),
+            initial_mtu: 1200,
+            datagram_buffer: 1 << 20,
+        }
+    }
+
+    /// Control between two of our relays: a few kbit/s of link state and probes, so nothing may delay an ACK
+    /// and an application-limited controller must not probe for bandwidth.
+    #[must_use]
+    pub const fn trunk_control() -> Self {
+        Self {
+            uni_streams: 64,
+            bidi_streams: 64,
+            stream_window: 1 << 20,
+            connection_window: 4 << 20,
+            send_window: SendWindow { min: 256 << 10, max: 1 << 20 },
+            congestion: Congestion::Cubic,
+            ack_every: None,
+            datagram_buffer: 128 << 10,
+            ..Self::trunk()
+        }
+    }
+
+    /// Our own tools: publishers and viewers in one.
+    #[must_use]
+    pub const fn client() -> Self {
+        Self {
+            uni_streams: 1024,
+            bidi_streams: 64,
+            stream_window: 4 << 20,
+            connection_window: 16 << 20,
+            send_window: SendWindow { min: 256 << 10, max: 8 << 20 },
+            ..Self::viewer()
+        }
+    }
+
+    pub(crate) fn transport_config(&self) -> TransportConfig {
+        let mut config = TransportConfig::default();
+        config
+            .max_concurrent_uni_streams(VarInt::from_u32(self.uni_streams))
+            .max_concurrent_bidi_streams(VarInt::from_u32(self.bidi_streams))
+            .stream_receive_window(VarInt::from_u32(self.stream_window))
+            .receive_window(VarInt::from_u32(self.connection_window))
+            .send_window(self.send_window.min)
+            .initial_mtu(self.initial_mtu)
+            .datagram_receive_buffer_size(Some(self.datagram_buffer))
+            .datagram_send_buffer_size(self.datagram_buffer)
+            // Equal priorities share the window: one large object must not hold back its neighbours.
+            .send_fairness(true)
+            // Probes of the trunk control connection are the liveness signal; users keep themselves alive.
+            .keep_alive_interval(None)
+            .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok());
+        match self.congestion {
+            Congestion::Cubic => config.congestion_controller_factory(std::sync::Arc::new(CubicConfig::default())),
+            Congestion::Bbr => config.congestion_controller_factory(std::sync::Arc::new(BbrConfig::default())),
+        };
+        if let Some(every) = self.ack_every {
+            let mut ack = AckFrequencyConfig::default();
+            // The threshold counts packets that may go without an ACK.
+            ack.ack_eliciting_threshold(VarInt::from_u32(every.saturating_sub(1)));
+            config.ack_frequency_config(Some(ack));
+        }
+        config
+    }
+}

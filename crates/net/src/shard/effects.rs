@@ -1,0 +1,103 @@
+//! Carrying out what the app asked for.
+
+use super::core::{Core, Origin};
+use crate::conn::{Marks, Phase};
+use crate::sink::{code_to_quic, dir_to_quic};
+use crate::socket::Socket;
+use bytes::Bytes;
+use quinn_proto::VarInt;
+use sluice_moqt::transport::{App, CloseReason, Dial, Dir, Output, SessionId};
+use std::time::Instant;
+
+/// Longest close reason sent.
+const MAX_REASON: usize = 256;
+/// Streams of one kind that a peer may ever be granted; each costs memory.
+const MAX_STREAMS: u64 = 1 << 16;
+
+impl<S: Socket> Core<S> {
+    /// Carries out effects in order until none is left.
+    pub(super) fn apply<A: App>(&mut self, now: Instant, app: &mut A) {
+        while let Some(output) = self.queues.effects.pop_front() {
+            match output {
+                Output::Wake(session) => self.wake(session),
+                Output::Close { session, code, reason } => self.close(now, session, code, &reason, app),
+                Output::Dial(dial) => self.dial(now, &dial, app),
+                Output::StreamLimit { session, dir, count } => self.stream_limit(session, dir, count),
+            }
+        }
+    }
+
+    fn wake(&mut self, session: SessionId) {
+        let Some(key) = self.find(session) else {
+            self.stats.drop.stale_effect += 1;
+            return;
+        };
+        if let Some(conn) = self.conn(key) {
+            conn.marks.set(Marks::WOKEN);
+        }
+        self.enqueue(key);
+    }
+
+    fn close<A: App>(&mut self, now: Instant, session: SessionId, code: u64, reason: &str, app: &mut A) {
+        let Some(key) = self.find(session) else {
+            self.stats.drop.stale_effect += 1;
+            return;
+        };
+        if let Some(conn) = self.conn(key) {
+            let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)];
+            conn.quic.close(now, code_to_quic(code), Bytes::copy_from_slice(reason));
+        }
+        self.end(now, key, CloseReason::Local, app);
+        self.enqueue(key);
+    }
+
+    /// Closes every connection, for the end of a shard.
+    pub(super) fn close_all<A: App>(&mut self, now: Instant, app: &mut A) {
+        let keys: Vec<u32> = self.conns.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for key in keys {
+            if let Some(conn) = self.conn(key)
+                && conn.phase != Phase::Ended
+            {
+                conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"shutting down"));
+                self.end(now, key, CloseReason::Local, app);
+                self.enqueue(key);
+            }
+        }
+    }
+
+    fn dial<A: App>(&mut self, now: Instant, dial: &Dial, app: &mut A) {
+        if let Err(reason) = self.try_dial(now, dial) {
+            self.gate.stats.failed += 1;
+            let reason = CloseReason::Transport(reason);
+            Self::desk(&mut self.queues.effects, app, now).dial_failed(dial.token, reason);
+        }
+    }
+
+    fn try_dial(&mut self, now: Instant, dial: &Dial) -> Result<(), String> {
+        let alpn = String::from_utf8_lossy(&dial.alpn);
+        let mut fitting = self.ports.iter_mut().enumerate().filter(|(_, port)| port.dialer(&dial.alpn).is_some());
+        let reachable = fitting.find_map(|(index, port)| Some((index, port.reachable(dial.remote)?, port)));
+        let Some((index, remote, port)) = reachable else {
+            return Err(format!("no port of this shard dials {alpn} to {}", dial.remote));
+        };
+        let (config, leg) = port.dialer(&dial.alpn).ok_or("the port has lost its dialler")?;
+        let quic = port
+            .endpoint
+            .connect(now, config, remote, &dial.server_name)
+            .map_err(|error| format!("cannot dial {} at {}: {error}", dial.server_name, dial.remote))?;
+        self.gate.stats.dialled += 1;
+        self.insert(now, quic, Origin { port: index, leg, token: Some(dial.token), source: None });
+        Ok(())
+    }
+
+    fn stream_limit(&mut self, session: SessionId, dir: Dir, count: u64) {
+        let Some(key) = self.find(session) else {
+            self.stats.drop.stale_effect += 1;
+            return;
+        };
+        if let Some(conn) = self.conn(key) {
+            conn.quic.set_max_concurrent_streams(dir_to_quic(dir), code_to_quic(count.min(MAX_STREAMS)));
+        }
+        self.enqueue(key);
+    }
+}

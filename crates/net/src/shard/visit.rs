@@ -1,0 +1,145 @@
+//! Visiting a connection: queued ACKs, write, transmit, timer, in that order and once per frame.
+
+use super::core::Core;
+use crate::batch::{self, Blocked, Sent};
+use crate::conn::{Conn, Marks, Phase};
+use crate::sink::QuicSink;
+use crate::socket::Socket;
+use bytes::Bytes;
+use quinn_proto::VarInt;
+use sluice_moqt::transport::{App, CloseReason, PathStats};
+use std::time::{Duration, Instant};
+
+/// Visits per turn; then sockets and timers are looked at again.
+const VISITS_PER_TURN: usize = 1024;
+/// GSO batches per visit, 64 KB each; a connection with more goes to the end of the queue.
+const BATCHES_PER_VISIT: usize = 4;
+/// Between two path reports of one connection.
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How a transmit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Nothing more may leave at this moment.
+    Idle,
+    /// The visit's share is used up.
+    More,
+    /// The port is blocked.
+    Stalled,
+}
+
+impl<S: Socket> Core<S> {
+    /// Visits ready connections until none is left or the budget is.
+    pub(super) fn serve<A: App>(&mut self, now: Instant, app: &mut A) {
+        self.apply(now, app);
+        for _ in 0..VISITS_PER_TURN {
+            let Some(key) = self.queues.ready.pop_front() else { return };
+            self.visit(now, key, app);
+            self.apply(now, app);
+        }
+    }
+
+    fn visit<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        self.stats.turn.visits += 1;
+        // ACKs in hand go before the timers, or a probe timeout fires although the ACK is here.
+        self.held -= conn.feed_held();
+        if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
+            conn.quic.handle_timeout(now);
+        }
+        let late = matches!(conn.phase, Phase::Handshaking { deadline, .. } if deadline <= now);
+        if late {
+            conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"handshake took too long"));
+            self.end(now, key, CloseReason::TimedOut, app);
+        }
+        self.pump(now, key, app);
+        self.select(now, key, app);
+        let flow = self.transmit(now, key);
+        // Sending may have made room for datagrams, and the endpoint may owe connection ids.
+        self.pump(now, key, app);
+        self.settle(now, key, flow);
+    }
+
+    /// Lets the app write, with a send window that fits the congestion window.
+    fn select<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        if !matches!(conn.phase, Phase::Open { .. }) || !conn.marks.take(Marks::WOKEN) {
+            return;
+        }
+        if let Some(window) = conn.window.update(conn.quic.congestion_state().window()) {
+            conn.quic.set_send_window(window);
+        }
+        let mut sink = QuicSink::new(&mut conn.quic);
+        app.select(now, conn.id, &mut sink);
+        let tally = sink.tally();
+        if tally.bytes > 0 {
+            conn.held.on_write(now);
+        }
+        conn.marks.take(Marks::PRESSED);
+        if tally.blocked {
+            conn.marks.set(Marks::PRESSED);
+        }
+        let mut desk = Self::desk(&mut self.queues.effects, app, now);
+        desk.drain();
+        if now >= conn.stats_due {
+            conn.stats_due = now + STATS_INTERVAL;
+            desk.stats(conn.id, path_stats(conn));
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, key: u32) -> Flow {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return Flow::Idle };
+        let port = &mut self.ports[conn.port];
+        if port.blocked.is_some() {
+            return Flow::Stalled;
+        }
+        for _ in 0..BATCHES_PER_VISIT {
+            self.hot.clear();
+            // Read again after each send: the kernel may have refused GSO meanwhile.
+            let segments = batch::max_segments(port.socket.max_gso_segments(), conn.quic.current_mtu());
+            let Some(transmit) = conn.quic.poll_transmit(now, segments, &mut self.hot) else { return Flow::Idle };
+            if batch::send(&mut port.socket, &transmit, &self.hot, &mut self.stats) == Sent::Blocked {
+                port.blocked = Some(Blocked::new(transmit, std::mem::take(&mut self.hot)));
+                return Flow::Stalled;
+            }
+        }
+        Flow::More
+    }
+
+    /// Ends the visit: queue again, wait for the port, arm the timer, or forget.
+    fn settle(&mut self, now: Instant, key: u32, flow: Flow) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        if conn.quic.is_drained() {
+            self.remove(now, key);
+            return;
+        }
+        // Bytes that the congestion window or the pacer keeps back: their ACKs must not wait.
+        if conn.quic.has_pending_retransmits() {
+            conn.marks.set(Marks::PRESSED);
+        }
+        if let Some(at) = conn.deadline() {
+            self.wheel.arm(key, at, &mut conn.armed);
+        }
+        conn.marks.take(Marks::QUEUED);
+        match flow {
+            Flow::More => self.enqueue(key),
+            Flow::Stalled => {
+                conn.marks.set(Marks::QUEUED);
+                self.ports[conn.port].stalled.push(key);
+            }
+            Flow::Idle if conn.marks.has(Marks::WOKEN) => self.enqueue(key),
+            Flow::Idle => {}
+        }
+    }
+}
+
+fn path_stats(conn: &Conn) -> PathStats {
+    let stats = conn.quic.stats();
+    PathStats {
+        rtt: stats.path.rtt,
+        cwnd: stats.path.cwnd,
+        udp_tx_bytes: stats.udp_tx.bytes,
+        udp_rx_bytes: stats.udp_rx.bytes,
+        lost_packets: stats.path.lost_packets,
+    }
+}
