@@ -1,1 +1,43 @@
-//! One relay node: sessions x tracks x topology, without IO.
+//! One relay node without IO: sessions x tracks x trunks.
+//!
+//! ```text
+//! publisher --moqt--> Session --Object, Payload--> Log --Cursor--> Session --moqt--> viewers
+//!                                                     \--Cursor--> Session --trunk--> next relay
+//! trunk control connections: directory (who has which namespace), probes, drain
+//! ```
+//!
+//! [`Node`] is an [`App`](sluice_moqt::transport::App): the host feeds it connections, streams and time, drains its
+//! outputs, and visits woken sessions with a sink. The node reads no clock, spawns nothing and locks nothing.
+
+mod auth;
+mod config;
+mod directory;
+mod discovery;
+mod downstream;
+mod effects;
+mod events;
+mod fetch;
+mod ingest;
+mod local;
+mod metrics;
+mod namespaces;
+mod node;
+mod publish;
+mod route;
+mod session;
+mod timeouts;
+mod tracks;
+mod trunk;
+mod upstream;
+mod visit;
+
+pub use auth::{Action, AuthRequest, Verdict};
+pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role};
+pub use local::{LocalObject, LocalTrack, PublishError};
+pub use metrics::{LinkBytes, MediaMetrics, Metrics, Snapshot, TrunkMetrics};
+pub use node::Node;
+pub use trunk::wire::{CONTROL_ALPN, MEDIA_ALPN};
+pub use upstream::EndReason;
+
+/// ALPN of users over raw QUIC: draft-ietf-moq-transport-18.
+pub const USER_ALPN: &[u8] = b"moqt-18";

@@ -1,0 +1,98 @@
+//! Who hears of namespaces and tracks: SUBSCRIBE_NAMESPACE, SUBSCRIBE_TRACKS (draft-18 5.3, 9.18, 9.19).
+
+use crate::downstream::session_of;
+use crate::namespaces::{Change, Notice, WatcherId};
+use crate::node::{Hosted, Node};
+use crate::session::{Call, Kind, TrackWatch};
+use crate::tracks::{SourceKind, State, TrackKey, Want};
+use sluice_moqt::message::{Params, RequestOk};
+use sluice_moqt::transport::SessionId;
+use sluice_moqt::{Namespace, RequestId, TrackName};
+use std::time::Instant;
+
+impl Node {
+    /// SUBSCRIBE_NAMESPACE: what is there, then every change.
+    pub(crate) fn on_subscribe_namespace(&mut self, call: Call, prefix: &Namespace) {
+        let Call { session: id, request, .. } = call;
+        let present = self.namespaces.watch(WatcherId { session: id, request }, prefix.clone());
+        let Some(session) = self.moq(id) else { return };
+        session.protocol.accept(request, RequestOk::default());
+        for namespace in present {
+            if let Some(suffix) = namespace.suffix_after(prefix) {
+                session.protocol.namespace(request, suffix);
+            }
+        }
+        self.effects.wake(id);
+        self.add_interest(prefix);
+    }
+
+    /// SUBSCRIBE_TRACKS: a PUBLISH for every track below the prefix, now and later, except the subscriber's own.
+    pub(crate) fn on_subscribe_tracks(&mut self, call: Call, prefix: Namespace, params: &Params) {
+        let Call { now, session: id, request } = call;
+        let forward = params.forward.unwrap_or(true);
+        let Some(session) = self.moq(id) else { return };
+        session.protocol.accept(request, RequestOk::default());
+        session.track_watches.insert(request, TrackWatch { prefix: prefix.clone(), forward });
+        self.effects.wake(id);
+        let present = self.tracks.keys_where(|track| {
+            let own = track.sources.iter().any(|s| matches!(s.kind, SourceKind::Session(session, _) if session == id));
+            track.state == State::Live && !own && prefix.is_prefix_of(track.name.namespace())
+        });
+        for key in present {
+            self.publish_to(now, key, id, request);
+        }
+        self.add_interest(&prefix);
+    }
+
+    /// A namespace or track watch of a session is over.
+    pub(crate) fn end_watch(&mut self, id: SessionId, request: RequestId) {
+        let watched = self.namespaces.unwatch(WatcherId { session: id, request });
+        let tracks = self.moq(id).and_then(|session| session.track_watches.remove(&request)).map(|watch| watch.prefix);
+        for prefix in watched.into_iter().chain(tracks) {
+            self.drop_interest(&prefix);
+        }
+    }
+
+    /// Tells watching sessions of a namespace that appeared or went away.
+    pub(crate) fn notify_sessions(&mut self, namespace: &Namespace, change: Change) {
+        for Notice { watcher, namespace, prefix, change } in self.namespaces.notices(namespace, change) {
+            let Some(suffix) = namespace.suffix_after(&prefix) else { continue };
+            let Some(session) = session_of(&mut self.sessions, watcher.session) else { continue };
+            match change {
+                Change::Up => session.protocol.namespace(watcher.request, suffix),
+                Change::Down => session.protocol.namespace_done(watcher.request, suffix),
+            }
+            self.effects.wake(watcher.session);
+        }
+    }
+
+    /// A track was offered by PUBLISH, here or behind a trunk: whoever asked for tracks gets it
+    /// (draft-18 8.5: "it MUST send a PUBLISH request to each subscriber that has sent SUBSCRIBE_TRACKS").
+    pub(crate) fn announce_track(&mut self, now: Instant, name: &TrackName, publisher: Option<SessionId>) {
+        let mut holders = Vec::new();
+        for (id, hosted) in &self.sessions {
+            let Hosted::Moq(session) = hosted else { continue };
+            let matches = |watch: &&TrackWatch| watch.prefix.is_prefix_of(name.namespace());
+            if Some(*id) != publisher && session.kind == Kind::User {
+                let watches = session.track_watches.iter().filter(|(_, watch)| matches(watch));
+                holders.extend(watches.map(|(request, _)| (*id, *request)));
+            }
+        }
+        for (id, request) in holders {
+            self.request_track(Call { now, session: id, request }, name, None, Want::Publish);
+            self.pump_later(id);
+        }
+        self.tell_peers_of_track(name, publisher);
+    }
+
+    fn publish_to(&mut self, now: Instant, key: TrackKey, id: SessionId, request: RequestId) {
+        let waiting = crate::tracks::Waiting { session: id, request, rendezvous: None, want: Want::Publish };
+        self.serve(now, key, waiting);
+    }
+
+    /// A session has control messages to send that no event of its own caused.
+    fn pump_later(&mut self, id: SessionId) {
+        self.effects.wake(id);
+        self.arm_session(id);
+    }
+}

@@ -1,0 +1,199 @@
+//! FETCH: served from the log, which is filled from upstream where something is missing (draft-18 5.2, 9.12).
+
+use crate::downstream::{request_error, session_of};
+use crate::node::Node;
+use crate::session::{Call, FetchJob, HeldJoin, Upstream};
+use crate::tracks::{Reader, SourceKind, TrackKey, Want};
+use sluice_moqt::error::RequestCode;
+use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
+use sluice_moqt::transport::SessionId;
+use sluice_moqt::{Location, RequestId};
+use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Stats};
+use std::time::{Duration, Instant};
+
+/// How long a fetch waits for what is missing where it does not say (FILL_TIMEOUT, draft-18 9.2.5).
+const DEFAULT_FILL: Duration = Duration::from_secs(5);
+/// Longest FILL_TIMEOUT that is honoured.
+const MAX_FILL: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// FETCH.
+    pub(crate) fn on_fetch(&mut self, call: Call, kind: FetchKind, params: Params) {
+        let Call { session: id, request, .. } = call;
+        match kind {
+            FetchKind::Standalone { track, start, end } => match FetchRange::from_wire(start, end) {
+                Ok(range) => {
+                    let want = Want::Fetch(range, Box::new(params));
+                    self.request_track(call, &track, None, want);
+                }
+                Err(error) => self.refuse(id, request, request_error(RequestCode::InvalidRange, &error.to_string())),
+            },
+            FetchKind::RelativeJoining { joining, .. } | FetchKind::AbsoluteJoining { joining, .. } => {
+                let held = HeldJoin { subscription: joining, request, kind, params };
+                let Some(session) = self.moq(id) else { return };
+                if session.down.subs.contains_key(&joining) {
+                    self.serve_join(call.now, id, &held);
+                } else {
+                    // draft-18 9.12.2: "the Publisher receiving the Joining Fetch buffers the pending Joining Fetch".
+                    session.down.joins.push(held);
+                }
+            }
+        }
+    }
+
+    /// A subscription was established: the joining fetches that waited for it.
+    pub(crate) fn serve_held_joins(&mut self, now: Instant, id: SessionId, subscription: RequestId) {
+        let Some(session) = self.moq(id) else { return };
+        let ready: Vec<HeldJoin> =
+            session.down.joins.extract_if(.., |join| join.subscription == subscription).collect();
+        for held in ready {
+            self.serve_join(now, id, &held);
+        }
+    }
+
+    /// A subscription was refused: so are the joining fetches that waited for it.
+    pub(crate) fn refuse_held_joins(&mut self, id: SessionId, subscription: RequestId) {
+        let Some(session) = self.moq(id) else { return };
+        let lost: Vec<HeldJoin> = session.down.joins.extract_if(.., |join| join.subscription == subscription).collect();
+        for held in lost {
+            let error = request_error(RequestCode::InvalidJoiningRequestId, "the subscription to join was refused");
+            self.refuse(id, held.request, error);
+        }
+    }
+
+    fn serve_join(&mut self, now: Instant, id: SessionId, held: &HeldJoin) {
+        match self.join_range(id, held) {
+            Ok((key, range)) => {
+                let call = Call { now, session: id, request: held.request };
+                self.serve_fetch(call, key, range, &held.params);
+            }
+            Err(error) => self.refuse(id, held.request, *error),
+        }
+    }
+
+    /// draft-18 9.12.2.1: from the start asked for to the joining location, inclusive.
+    fn join_range(&mut self, id: SessionId, held: &HeldJoin) -> Result<(TrackKey, FetchRange), Box<RequestError>> {
+        let sub = self.moq(id).and_then(|session| session.down.subs.get(&held.subscription));
+        let Some(sub) = sub else {
+            return Err(Box::new(request_error(
+                RequestCode::InvalidJoiningRequestId,
+                "no established subscription has that id",
+            )));
+        };
+        if !sub.forward {
+            return Err(Box::new(request_error(RequestCode::InvalidRange, "a joining fetch needs Forward State 1")));
+        }
+        let Some(last) = sub.joining else {
+            return Err(Box::new(request_error(
+                RequestCode::InvalidRange,
+                "nothing was published when the subscription began",
+            )));
+        };
+        let group = match &held.kind {
+            FetchKind::RelativeJoining { start, .. } => last.group.saturating_sub(*start),
+            FetchKind::AbsoluteJoining { start, .. } => *start,
+            FetchKind::Standalone { start, .. } => start.group,
+        };
+        if group > last.group {
+            return Err(Box::new(request_error(
+                RequestCode::InvalidRange,
+                "the fetch starts after the joining location",
+            )));
+        }
+        Ok((sub.track, FetchRange { first: Location::new(group, 0), last }))
+    }
+
+    /// Starts serving a range of a live track.
+    pub(crate) fn serve_fetch(&mut self, call: Call, key: TrackKey, range: FetchRange, params: &Params) {
+        let Call { now, session: id, request } = call;
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let Some(largest) = track.largest().filter(|largest| range.first <= *largest) else {
+            let error = request_error(RequestCode::InvalidRange, "the range starts after the largest object");
+            self.note_use(now, key);
+            return self.refuse(id, request, error);
+        };
+        let range = FetchRange { first: range.first, last: range.last.min(largest) };
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let route = params.extra.as_ref().and_then(|extra| extra.route.as_ref());
+        let mode = session.kind.forwarding();
+        let config = FetchConfig {
+            request_id: request,
+            range,
+            order: params.group_order.unwrap_or_default(),
+            mode,
+            priority: params.subscriber_priority.unwrap_or(128),
+            class: route.map_or(Class::Live, |r| r.class),
+            fill: params.fill_timeout.unwrap_or(DEFAULT_FILL).min(MAX_FILL),
+        };
+        let reader = FetchReader::new(now, config);
+        let job = FetchJob { track: key, reader, range, filling: false, counted: Stats::default(), queued: false };
+        session.down.fetches.insert(request, job);
+        session.mark_ready(request);
+        session.protocol.accept_fetch(
+            request,
+            FetchOk {
+                end_of_track: track.log.ended() && range.last == largest,
+                end: range.wire_end(),
+                params: Params::default(),
+                properties: track.meta.properties.clone(),
+            },
+        );
+        track.readers.push(Reader { session: id, request, cut_through: mode == Forwarding::CutThrough });
+        track.upkeep.unused_since = None;
+        self.effects.wake(id);
+    }
+
+    /// Asks upstream for what the fetches of a session wait for.
+    pub(crate) fn fill_fetches(&mut self, id: SessionId) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let mut missing = Vec::new();
+        for job in session.down.fetches.values_mut().filter(|job| !job.filling) {
+            if let Some(first) = job.reader.waiting_for() {
+                job.filling = true;
+                missing.push((job.track, FetchRange { first, last: job.range.last }));
+            }
+        }
+        for (key, range) in missing {
+            self.fill(key, range);
+        }
+    }
+
+    fn fill(&mut self, key: TrackKey, range: FetchRange) {
+        let Some(track) = self.tracks.get(key) else { return };
+        let sources: Vec<SessionId> = track
+            .sources
+            .iter()
+            .filter(|source| source.established)
+            .filter_map(|source| match source.kind {
+                SourceKind::Session(session, _) => Some(session),
+                SourceKind::Local => None,
+            })
+            .collect();
+        let covers = |up: &Upstream| match up {
+            Upstream::Fetch { track, range: asked, .. } => {
+                *track == key && asked.first <= range.first && range.first <= asked.last
+            }
+            Upstream::Subscription { .. } => false,
+        };
+        for session in &sources {
+            let Some(up) = session_of(&mut self.sessions, *session).map(|s| &s.up) else { continue };
+            if up.requests.values().any(covers) {
+                return;
+            }
+        }
+        if let Some(first) = sources.first() {
+            self.fetch_into(*first, key, None, range);
+        }
+    }
+
+    /// A data stream of a fetch of ours ended: the request is over.
+    pub(crate) fn on_fetch_stream_end(&mut self, now: Instant, id: SessionId, request: RequestId) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let Some(Upstream::Fetch { track, source, .. }) = session.up.requests.get(&request).cloned() else { return };
+        session.up.requests.remove(&request);
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.log.remove_source(now, source);
+        }
+        self.fan_out(track, 0);
+    }
+}

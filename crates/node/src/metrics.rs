@@ -1,0 +1,102 @@
+//! Counters of one node. Plain numbers: the host reads a snapshot, nothing is looked up by name on the way.
+
+use sluice_topology::PopId;
+use std::time::Duration;
+
+/// Counts since the node started, and gauges as of the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Metrics {
+    /// User sessions that completed their handshake.
+    pub sessions_total: u64,
+    /// Requests received, of any kind.
+    pub requests_total: u64,
+    /// Requests answered with REQUEST_ERROR.
+    pub requests_refused_total: u64,
+    /// Sessions closed by us for a violation.
+    pub sessions_violated_total: u64,
+    /// A configured limit was hit.
+    pub limits_hit_total: u64,
+    /// Upstream subscriptions sent.
+    pub upstream_subscribes_total: u64,
+    /// Upstream subscriptions lost and tried again.
+    pub upstream_retries_total: u64,
+    /// Tracks ended as malformed.
+    pub tracks_malformed_total: u64,
+    /// Media moved.
+    pub media: MediaMetrics,
+}
+
+/// What happened to objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaMetrics {
+    /// Payload and object header bytes appended to track logs.
+    pub appended_bytes_total: u64,
+    /// Objects completed in track logs.
+    pub appended_objects_total: u64,
+    /// Bytes handed to viewers' transports.
+    pub viewer_bytes_total: u64,
+    /// Objects handed to viewers' transports.
+    pub viewer_objects_total: u64,
+    /// Groups that viewers skipped because they were behind.
+    pub groups_skipped_total: u64,
+    /// Objects dropped at select because the reader was behind.
+    pub dropped_behind_total: u64,
+    /// Objects dropped because a delivery timeout passed.
+    pub dropped_timeout_total: u64,
+    /// Datagrams dropped because they exceed the leg's size.
+    pub dropped_datagram_size_total: u64,
+}
+
+/// One trunk as seen from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "three independent facts, each a gauge of its own")]
+pub struct TrunkMetrics {
+    /// The peer.
+    pub peer: PopId,
+    /// Control connection established.
+    pub control_up: bool,
+    /// Media connection established.
+    pub media_up: bool,
+    /// Silent too long.
+    pub suspect: bool,
+    /// Round trip now.
+    pub rtt: Option<Duration>,
+    /// What moved on it.
+    pub bytes: LinkBytes,
+    /// Packets declared lost on the media connection.
+    pub lost_packets_total: u64,
+}
+
+/// Bytes of one trunk. Copies on the link = `sent_total` / `carried_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinkBytes {
+    /// Media bytes handed to this trunk's transport for the first time.
+    pub sent_total: u64,
+    /// Bytes appended here to tracks while this trunk carried them, once per track.
+    pub carried_total: u64,
+    /// Media bytes received.
+    pub received_total: u64,
+    /// UDP payload bytes sent on the media connection.
+    pub udp_sent_total: u64,
+    /// UDP payload bytes received on the media connection.
+    pub udp_received_total: u64,
+}
+
+/// A snapshot for the admin side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Counters.
+    pub metrics: Metrics,
+    /// User sessions now.
+    pub sessions: usize,
+    /// Tracks now.
+    pub tracks: usize,
+    /// Subscriptions of users now.
+    pub viewers: usize,
+    /// Subscriptions sent upstream now.
+    pub upstreams: usize,
+    /// Bytes held by track logs now.
+    pub log_bytes: usize,
+    /// Trunks, ordered by peer.
+    pub trunks: Vec<TrunkMetrics>,
+}

@@ -1,0 +1,223 @@
+//! One MoQ session of the node: a user's, or a trunk's media connection.
+
+use crate::tracks::TrackKey;
+use sluice_moqt::message::{Class, FetchKind, Params};
+use sluice_moqt::session::Session as Protocol;
+use sluice_moqt::transport::{SessionId, StreamId, StreamSink};
+use sluice_moqt::{Location, Namespace, RequestId};
+use sluice_topology::PopId;
+use sluice_track::{Cursor, FetchRange, FetchReader, Forwarding, SourceId, Stats, WriterId};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// One request of a peer's: whose, which, and when it is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) now: Instant,
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A publisher or viewer.
+    User,
+    /// Another relay.
+    Trunk(PopId),
+}
+
+impl Kind {
+    /// Trunks get bytes as they come, viewers whole objects.
+    pub(crate) const fn forwarding(&self) -> Forwarding {
+        match self {
+            Self::User => Forwarding::Whole,
+            Self::Trunk(_) => Forwarding::CutThrough,
+        }
+    }
+
+    /// The peer's name, for trunks.
+    pub(crate) const fn pop(&self) -> Option<&PopId> {
+        match self {
+            Self::User => None,
+            Self::Trunk(pop) => Some(pop),
+        }
+    }
+}
+
+/// A subscription that we serve.
+#[derive(Debug)]
+pub(crate) struct Sub {
+    pub(crate) track: TrackKey,
+    pub(crate) cursor: Cursor,
+    /// Largest location told in SUBSCRIBE_OK, PUBLISH or the update that set Forward to 1 (draft-18 5.1).
+    pub(crate) joining: Option<Location>,
+    pub(crate) forward: bool,
+    pub(crate) priority: u8,
+    pub(crate) class: Class,
+    /// What was counted into the node's metrics.
+    pub(crate) counted: Stats,
+    /// Stands in [`Downstream::ready`].
+    pub(crate) queued: bool,
+}
+
+/// A fetch that we serve.
+#[derive(Debug)]
+pub(crate) struct FetchJob {
+    pub(crate) track: TrackKey,
+    pub(crate) reader: FetchReader,
+    pub(crate) range: FetchRange,
+    /// Something missing was asked of a source.
+    pub(crate) filling: bool,
+    pub(crate) counted: Stats,
+    /// Stands in [`Downstream::ready`].
+    pub(crate) queued: bool,
+}
+
+/// A joining fetch whose subscription is not established yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldJoin {
+    pub(crate) subscription: RequestId,
+    pub(crate) request: RequestId,
+    pub(crate) kind: FetchKind,
+    pub(crate) params: Params,
+}
+
+/// What a request means in which we are the subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    /// A subscription, by our SUBSCRIBE or the peer's PUBLISH.
+    Subscription {
+        /// Which track.
+        track: TrackKey,
+        /// Its number in the log.
+        source: SourceId,
+    },
+    /// A fetch that fills the log.
+    Fetch {
+        /// Which track.
+        track: TrackKey,
+        /// Its number in the log.
+        source: SourceId,
+        /// What was asked for.
+        range: FetchRange,
+        /// Its stream, once it came.
+        writer: Option<WriterId>,
+    },
+}
+
+/// A data stream of the peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inbound {
+    pub(crate) track: TrackKey,
+    pub(crate) writer: WriterId,
+    /// The request that it belongs to.
+    pub(crate) request: RequestId,
+}
+
+/// Where objects go on this session.
+#[derive(Debug, Default)]
+pub(crate) struct Downstream {
+    pub(crate) subs: BTreeMap<RequestId, Sub>,
+    pub(crate) fetches: BTreeMap<RequestId, FetchJob>,
+    pub(crate) joins: Vec<HeldJoin>,
+    /// Requests that may have something to send; sorted by urgency at the visit. A `Vec` keeps its memory, so that
+    /// marking a viewer ready allocates nothing.
+    pub(crate) ready: Vec<(Class, u8, RequestId)>,
+    /// Readers that ended but may have streams to reset.
+    pub(crate) doomed: Vec<Doomed>,
+}
+
+/// A reader whose request is over.
+#[derive(Debug)]
+pub(crate) enum Doomed {
+    /// Of a subscription.
+    Sub(Box<Cursor>),
+    /// Of a fetch.
+    Fetch(Box<FetchReader>),
+}
+
+/// Where objects come from on this session.
+#[derive(Debug, Default)]
+pub(crate) struct Upstreams {
+    pub(crate) requests: BTreeMap<RequestId, Upstream>,
+    pub(crate) inbound: HashMap<StreamId, Inbound>,
+    /// Streams that we want no more of, with the code.
+    pub(crate) stops: Vec<(StreamId, u64)>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) kind: Kind,
+    pub(crate) protocol: Protocol,
+    pub(crate) down: Downstream,
+    pub(crate) up: Upstreams,
+    /// Namespaces that the peer published.
+    pub(crate) published: BTreeMap<RequestId, Namespace>,
+    /// Prefixes of the peer's SUBSCRIBE_TRACKS.
+    pub(crate) track_watches: BTreeMap<RequestId, TrackWatch>,
+    /// The peer has been allowed more streams than at accept.
+    pub(crate) stream_limits_raised: bool,
+}
+
+/// A SUBSCRIBE_TRACKS of the peer's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrackWatch {
+    pub(crate) prefix: Namespace,
+    pub(crate) forward: bool,
+}
+
+impl Session {
+    /// A fresh session.
+    pub(crate) fn new(kind: Kind, protocol: Protocol) -> Self {
+        Self {
+            kind,
+            protocol,
+            down: Downstream::default(),
+            up: Upstreams::default(),
+            published: BTreeMap::new(),
+            track_watches: BTreeMap::new(),
+            stream_limits_raised: false,
+        }
+    }
+
+    /// Marks a subscription or fetch as having something to send.
+    pub(crate) fn mark_ready(&mut self, request: RequestId) {
+        let (queued, class, priority) = match self.down.subs.get_mut(&request) {
+            Some(sub) => (&mut sub.queued, sub.class, sub.priority),
+            None => match self.down.fetches.get_mut(&request) {
+                Some(job) => (&mut job.queued, Class::Live, u8::MAX),
+                None => return,
+            },
+        };
+        if !std::mem::replace(queued, true) {
+            self.down.ready.push((class, priority, request));
+        }
+    }
+
+    /// Marks everything as worth a try: the transport unblocked.
+    pub(crate) fn mark_all_ready(&mut self) {
+        let Downstream { subs, fetches, ready, .. } = &mut self.down;
+        let subs = subs.iter_mut().map(|(request, sub)| (&mut sub.queued, (sub.class, sub.priority, *request)));
+        let fetches = fetches.iter_mut().map(|(request, job)| (&mut job.queued, (Class::Live, u8::MAX, *request)));
+        for (queued, key) in subs.chain(fetches) {
+            if !std::mem::replace(queued, true) {
+                ready.push(key);
+            }
+        }
+    }
+
+    /// Resets what ended readers left open and asks for no more of unwanted streams.
+    pub(crate) fn clean_up(&mut self, sink: &mut dyn StreamSink) {
+        for doomed in self.down.doomed.drain(..) {
+            match doomed {
+                Doomed::Sub(mut cursor) => cursor.close(sink),
+                Doomed::Fetch(mut reader) => reader.close(sink),
+            }
+        }
+        for (stream, code) in self.up.stops.drain(..) {
+            sink.stop(stream, code);
+        }
+    }
+}

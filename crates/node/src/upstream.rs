@@ -1,0 +1,419 @@
+//! Subscriptions in which this node is the subscriber: one per track and place, whatever the number of readers.
+
+use crate::downstream::{request_error, session_of};
+use crate::node::Node;
+use crate::route::Candidate;
+use crate::session::Upstream;
+use crate::tracks::{Source, SourceKind, State, TrackKey};
+use crate::trunk::MAX_PATH_POPS;
+use sluice_moqt::data::EndOfRange;
+use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
+use sluice_moqt::message::{ExtraParams, FetchKind, Params, PublishDone, RequestError, SubscribeOk, TrackProperties};
+use sluice_moqt::properties::TrackInfo;
+use sluice_moqt::session::Event;
+use sluice_moqt::transport::SessionId;
+use sluice_moqt::{Filter, GroupOrder, Location, RequestId};
+use sluice_topology::PopId;
+use sluice_track::{EndOfTrack, FetchRange, Log};
+use std::time::{Duration, Instant};
+
+/// What a source says of its track when it is established.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) root_path: Vec<PopId>,
+    pub(crate) largest: Option<Location>,
+    pub(crate) properties: TrackProperties,
+    pub(crate) info: TrackInfo,
+}
+
+/// How a local source ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The track is complete.
+    Ended,
+    /// The source failed and may come back within the linger.
+    Lost,
+}
+
+/// Pause before sources are looked for again after all were lost or refused.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Least time between two NEW_GROUP_REQUESTs for a track.
+const NEW_GROUP_PAUSE: Duration = Duration::from_millis(500);
+/// Groups fetched at most when a source takes over from a lost one.
+const MAX_CATCH_UP_GROUPS: u64 = 10;
+
+impl Node {
+    /// Subscribes wherever the track can be had; answers those who wait where it cannot.
+    pub(crate) fn find_sources(&mut self, now: Instant, key: TrackKey) {
+        let Some(track) = self.tracks.get(key) else { return };
+        for candidate in self.candidates(track) {
+            self.subscribe_to(key, candidate);
+        }
+        let timeout = self.config.limits.upstream_timeout;
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let has_source = !track.sources.is_empty();
+        if has_source && matches!(track.state, State::Idle) {
+            track.state = State::Pending(now + timeout);
+        }
+        if !has_source {
+            self.on_no_source(
+                now,
+                key,
+                &request_error(RequestCode::DoesNotExist, "no publisher of this track is known"),
+            );
+        }
+        self.arm_track(key);
+    }
+
+    /// Nobody has the track now.
+    fn on_no_source(&mut self, now: Instant, key: TrackKey, error: &RequestError) {
+        let linger = self.config.limits.linger;
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        match track.state {
+            State::Live => {
+                track.state = State::Orphaned(now + linger);
+                track.upkeep.retry_at = Some(now);
+            }
+            State::Orphaned(_) => track.upkeep.retry_at = Some(now + RETRY_PAUSE),
+            State::Idle | State::Pending(_) => {
+                track.state = State::Idle;
+                let (keep, out) = std::mem::take(&mut track.waiting)
+                    .into_iter()
+                    .partition(|w| w.rendezvous.is_some_and(|until| until > now));
+                track.waiting = out;
+                self.refuse_waiting(key, error);
+                if let Some(track) = self.tracks.get_mut(key) {
+                    track.waiting = keep;
+                }
+                self.watch_for_publishers(key);
+                self.note_use(now, key);
+            }
+        }
+        self.arm_track(key);
+    }
+
+    pub(crate) fn subscribe_to(&mut self, key: TrackKey, candidate: Candidate) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let is_known = |s: &Source| matches!(s.kind, SourceKind::Session(session, _) if session == candidate.session);
+        if track.sources.iter().any(is_known) {
+            return;
+        }
+        let Some(session) = session_of(&mut self.sessions, candidate.session) else { return };
+        let extra = candidate.route.map(|route| Box::new(ExtraParams { route: Some(route), ..ExtraParams::default() }));
+        let wants_group = track.waiting.iter().filter_map(|w| w.want.new_group_request()).max();
+        let params = Params {
+            // The newest group is completed by a joining fetch, so that narrower filters can be served from the log.
+            filter: Some(Filter::LargestObject),
+            forward: Some(true),
+            new_group_request: wants_group,
+            extra,
+            ..Params::default()
+        };
+        let Ok(request) = session.protocol.subscribe(track.name.clone(), params) else { return };
+        let source = self.tracks.allocate_source();
+        session.up.requests.insert(request, Upstream::Subscription { track: key, source });
+        let kind = SourceKind::Session(candidate.session, request);
+        if let Some(track) = self.tracks.get_mut(key) {
+            track.sources.push(Source { id: source, kind, established: false, root_path: Vec::new() });
+        }
+        self.metrics.upstream_subscribes_total += 1;
+        self.effects.wake(candidate.session);
+        self.arm_session(candidate.session);
+    }
+
+    /// Answers to requests of ours.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller passes answers only")]
+    pub(crate) fn on_answer(&mut self, now: Instant, id: SessionId, event: Event) {
+        match event {
+            Event::SubscribeOk { request, ok } => self.on_subscribe_ok(now, id, request, ok),
+            Event::Error { request, error } => self.on_request_error(now, id, request, &error),
+            Event::PublishDone { request, done } => self.on_publish_done(now, id, request, &done),
+            Event::FetchOk { request, ok } => {
+                let Some(session) = session_of(&mut self.sessions, id) else { return };
+                let Some(Upstream::Fetch { track, writer: Some(writer), .. }) = session.up.requests.get(&request)
+                else {
+                    return;
+                };
+                let end = if ok.end_of_track { EndOfTrack::Yes } else { EndOfTrack::No };
+                if let Some(track) = self.tracks.get_mut(*track) {
+                    track.log.set_fetch_end(*writer, ok.end, end);
+                }
+            }
+            // PUBLISH_OK of a PUBLISH of ours: the subscriber may have changed what it wants.
+            Event::Ok { request, ok } => self.apply_publish_ok(id, request, &ok.params),
+            Event::UpdateOk { .. } | Event::UpdateError { .. } => {}
+            other => debug_assert!(false, "{other:?} is no answer"),
+        }
+    }
+
+    fn on_subscribe_ok(&mut self, now: Instant, id: SessionId, request: RequestId, ok: SubscribeOk) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let Some(Upstream::Subscription { track: key, source }) = session.up.requests.get(&request).cloned() else {
+            return;
+        };
+        let root_path = ok.params.extra.as_ref().and_then(|extra| extra.root_path.as_deref()).unwrap_or_default();
+        let root_path: Vec<PopId> = root_path.iter().take(MAX_PATH_POPS).filter_map(|pop| pop.parse().ok()).collect();
+        if root_path.contains(&self.config.pop) {
+            // A parent that is fed by us: source routes alone do not keep relays out of such a loop.
+            session.protocol.cancel(request, ResetCode::Cancelled);
+            return self.drop_source(
+                now,
+                id,
+                request,
+                &request_error(RequestCode::DoesNotExist, "the parent is downstream"),
+            );
+        }
+        let info = match TrackInfo::read(&ok.properties.0) {
+            Ok(info) => info,
+            Err(error) => return self.close(id, error.session_code(), error.to_string()),
+        };
+        if let Some(property) = info.mandatory {
+            session.protocol.cancel(request, ResetCode::Cancelled);
+            let reason = format!("the track requires property {property:#x}, which this relay does not understand");
+            return self.drop_source(now, id, request, &request_error(RequestCode::UnsupportedExtension, &reason));
+        }
+        let answer = Answer { root_path, largest: ok.params.largest, properties: ok.properties, info };
+        let fresh = self.establish(now, key, source, answer);
+        if let Some(range) = fresh {
+            self.fetch_into(id, key, Some(request), range);
+        }
+        self.on_live(now, key);
+    }
+
+    /// A source answered. Returns what has to be fetched so that its newest group is whole.
+    pub(crate) fn establish(
+        &mut self,
+        now: Instant,
+        key: TrackKey,
+        source: sluice_track::SourceId,
+        answer: Answer,
+    ) -> Option<FetchRange> {
+        let Answer { root_path, largest, properties, info } = answer;
+        let held = self.tracks.get(key)?.log.largest();
+        let is_new_incarnation = self.tracks.get(key)?.sources.iter().all(|s| !s.established)
+            && largest.zip(held).is_some_and(|(theirs, ours)| theirs < ours);
+        if is_new_incarnation {
+            self.restart_track(now, key);
+        }
+        let limits = self.config.track;
+        let track = self.tracks.get_mut(key)?;
+        if track.log.largest().is_none() {
+            let age = info.max_cache.or(limits.age);
+            let limits = sluice_track::Limits { age, ..limits };
+            track.log = Log::new(limits, info.priority.unwrap_or(TrackInfo::DEFAULT_PRIORITY));
+        }
+        track.meta.properties = properties;
+        track.meta.info = info;
+        track.meta.claimed = track.meta.claimed.max(largest);
+        track
+            .log
+            .add_source(source, Some(largest.map_or_else(Location::default, |l| Location::new(l.group, l.object + 1))));
+        let established = track.sources.iter_mut().find(|s| s.id == source)?;
+        established.established = true;
+        established.root_path = root_path;
+        let last = largest?;
+        let from_group = Location::new(last.group, 0);
+        let first = match track.log.largest() {
+            None => from_group,
+            Some(held) => {
+                let oldest = Location::new(last.group.saturating_sub(MAX_CATCH_UP_GROUPS), 0);
+                let missing =
+                    track.log.first_missing(held).unwrap_or_else(|| Location::new(held.group, held.object + 1));
+                missing.max(oldest)
+            }
+        };
+        (first <= last).then_some(FetchRange { first, last })
+    }
+
+    /// Fetches `range` from a session into the log.
+    pub(crate) fn fetch_into(&mut self, id: SessionId, key: TrackKey, joining: Option<RequestId>, range: FetchRange) {
+        let Some(track) = self.tracks.get(key) else { return };
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let whole_group = range.first.object == 0 && range.first.group == range.last.group;
+        let kind = match joining {
+            Some(joining) if whole_group => FetchKind::RelativeJoining { joining, start: 0 },
+            Some(_) | None => {
+                FetchKind::Standalone { track: track.name.clone(), start: range.first, end: range.wire_end() }
+            }
+        };
+        let Ok(request) = session.protocol.fetch(kind, Params::default()) else { return };
+        let source = self.tracks.allocate_source();
+        session.up.requests.insert(request, Upstream::Fetch { track: key, source, range, writer: None });
+        self.effects.wake(id);
+    }
+
+    /// A track has a source: everybody who waits is served.
+    pub(crate) fn on_live(&mut self, now: Instant, key: TrackKey) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        track.state = State::Live;
+        track.upkeep.retry_at = None;
+        for waiting in std::mem::take(&mut track.waiting) {
+            self.serve(now, key, waiting);
+        }
+        self.note_use(now, key);
+        self.fan_out(key, 0);
+    }
+
+    fn on_request_error(&mut self, now: Instant, id: SessionId, request: RequestId, error: &RequestError) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        match session.up.requests.get(&request) {
+            Some(Upstream::Subscription { .. }) => {
+                let mut error = error.clone();
+                if error.redirect.take().is_some() {
+                    // draft-18 9.6: "Relays are not required to follow redirects from upstream".
+                    error.code = RequestCode::DoesNotExist;
+                }
+                self.drop_source(now, id, request, &error);
+            }
+            Some(Upstream::Fetch { .. }) => self.give_up_fetch(now, id, request),
+            // A PUBLISH of ours that nobody wants.
+            None => {
+                self.end_downstream(now, id, request);
+            }
+        }
+    }
+
+    fn on_publish_done(&mut self, now: Instant, id: SessionId, request: RequestId, done: &PublishDone) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let Some(Upstream::Subscription { track: key, .. }) = session.up.requests.get(&request).cloned() else {
+            return;
+        };
+        let is_last = self.tracks.get(key).is_some_and(|track| track.sources.len() == 1);
+        if done.code == DoneCode::MalformedTrack {
+            return self.end_malformed(now, key, &done.reason);
+        }
+        let ends = is_last && matches!(done.code, DoneCode::TrackEnded | DoneCode::SubscriptionEnded);
+        if ends && let Some(track) = self.tracks.get_mut(key) {
+            track.log.end_track(now);
+            self.fan_out(key, 0);
+        }
+        self.drop_source(now, id, request, &request_error(RequestCode::DoesNotExist, "the track has ended"));
+    }
+
+    /// A source ended or was refused.
+    pub(crate) fn drop_source(&mut self, now: Instant, id: SessionId, request: RequestId, error: &RequestError) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let Some(Upstream::Subscription { track: key, source }) = session.up.requests.remove(&request) else { return };
+        session.up.inbound.retain(|_, inbound| inbound.request != request);
+        self.effects.wake(id);
+        self.source_gone(now, key, source, error);
+    }
+
+    /// The log loses a source; where it was the last, others are looked for.
+    pub(crate) fn source_gone(
+        &mut self,
+        now: Instant,
+        key: TrackKey,
+        source: sluice_track::SourceId,
+        error: &RequestError,
+    ) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        track.take_source(now, source);
+        let is_last = track.sources.is_empty();
+        self.fan_out(key, 0);
+        if is_last {
+            self.metrics.upstream_retries_total += 1;
+            self.on_no_source(now, key, error);
+        }
+    }
+
+    /// A source of this process is gone.
+    pub(crate) fn local_source_gone(&mut self, now: Instant, key: TrackKey, source: sluice_track::SourceId) {
+        self.source_gone(now, key, source, &request_error(RequestCode::DoesNotExist, "the source has ended"));
+    }
+
+    /// An upstream request ended without a message. False where it was none.
+    pub(crate) fn lose_upstream(&mut self, now: Instant, id: SessionId, request: RequestId) -> bool {
+        let Some(session) = session_of(&mut self.sessions, id) else { return false };
+        match session.up.requests.get(&request) {
+            Some(Upstream::Subscription { .. }) => {
+                self.drop_source(now, id, request, &request_error(RequestCode::DoesNotExist, "the publisher is gone"));
+                true
+            }
+            Some(Upstream::Fetch { .. }) => {
+                self.give_up_fetch(now, id, request);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What an upstream fetch did not bring is unknown; readers need not wait for it.
+    pub(crate) fn give_up_fetch(&mut self, now: Instant, id: SessionId, request: RequestId) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        let Some(Upstream::Fetch { track: key, source, range, writer }) = session.up.requests.remove(&request) else {
+            return;
+        };
+        session.up.inbound.retain(|_, inbound| inbound.request != request);
+        self.mark_unknown(now, key, source, (range, writer));
+    }
+
+    /// Records a range as unknown, through the writer that was to fill it.
+    pub(crate) fn mark_unknown(
+        &mut self,
+        now: Instant,
+        key: TrackKey,
+        source: sluice_track::SourceId,
+        (range, writer): (FetchRange, Option<sluice_track::WriterId>),
+    ) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let writer = writer.map_or_else(|| track.log.open_fetch(now, source, range, GroupOrder::Ascending), Ok);
+        if let Ok(writer) = writer {
+            let unknown = EndOfRange::Unknown { last: range.last };
+            if track.log.fetched_range(now, writer, unknown).is_ok() {
+                // The range is closed already; what is left to end is the writer.
+                let _ = track.log.finish(now, writer);
+            }
+        }
+        track.log.remove_source(now, source);
+        self.fan_out(key, 0);
+    }
+
+    /// Ends our subscriptions of a track.
+    pub(crate) fn cancel_sources(&mut self, now: Instant, key: TrackKey, code: ResetCode) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        for source in std::mem::take(&mut track.sources) {
+            track.log.remove_source(now, source.id);
+            let SourceKind::Session(id, request) = source.kind else { continue };
+            let Some(session) = session_of(&mut self.sessions, id) else { continue };
+            session.protocol.cancel(request, code);
+            session.up.requests.remove(&request);
+            let stale = session.up.inbound.extract_if(|_, inbound| inbound.request == request);
+            session.up.stops.extend(stale.map(|(stream, _)| (stream, code.code())));
+            self.effects.wake(id);
+        }
+    }
+
+    /// NEW_GROUP_REQUEST towards the publisher (draft-18 9.2.12), at most one outstanding.
+    pub(crate) fn request_new_group(&mut self, now: Instant, key: TrackKey, group: u64) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let largest = track.largest().map(|l| l.group);
+        if !track.meta.info.dynamic_groups || (group != 0 && largest.is_some_and(|largest| group <= largest)) {
+            return;
+        }
+        if let Some((asked, at)) = track.upkeep.new_group {
+            let fulfilled = largest.is_some_and(|largest| largest >= asked);
+            if (!fulfilled && asked >= group) || now.saturating_duration_since(at) < NEW_GROUP_PAUSE {
+                return;
+            }
+        }
+        track.upkeep.new_group = Some((group.max(largest.map_or(0, |l| l + 1)), now));
+        for source in &track.sources {
+            let SourceKind::Session(id, request) = source.kind else { continue };
+            let Some(session) = session_of(&mut self.sessions, id) else { continue };
+            let params = Params { new_group_request: Some(group), ..Params::default() };
+            if session.protocol.update(request, params).is_ok() {
+                self.effects.wake(id);
+            }
+        }
+    }
+
+    /// The publisher came back with smaller locations: what was held belongs to another life of the track.
+    fn restart_track(&mut self, now: Instant, key: TrackKey) {
+        self.end_readers(now, key, DoneCode::TrackEnded, "the publisher started the track anew");
+        if let Some(track) = self.tracks.get_mut(key) {
+            track.log = Log::new(self.config.track, TrackInfo::DEFAULT_PRIORITY);
+            track.meta.claimed = None;
+        }
+    }
+}

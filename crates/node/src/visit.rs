@@ -1,0 +1,151 @@
+//! One visit of the host to a session: everything that may leave on its connection leaves here.
+
+use crate::downstream::session_of;
+use crate::effects::TimerKey;
+use crate::metrics::MediaMetrics;
+use crate::node::{Hosted, Node};
+use crate::session::{Doomed, Kind, Session};
+use crate::tracks::Tracks;
+use sluice_moqt::RequestId;
+use sluice_moqt::error::{DoneCode, SessionCode};
+use sluice_moqt::message::PublishDone;
+use sluice_moqt::transport::{SessionId, StreamSink};
+use sluice_track::Stats;
+use std::time::Instant;
+
+impl Node {
+    /// Writes what `id` may send now.
+    pub(crate) fn visit(&mut self, now: Instant, id: SessionId, sink: &mut dyn StreamSink) {
+        self.effects.visited(id);
+        match self.sessions.get_mut(&id) {
+            Some(Hosted::Moq(_)) => self.visit_moq(now, id, sink),
+            Some(Hosted::Control(control)) => {
+                if let Err(error) = control.select(sink) {
+                    self.close(id, SessionCode::InternalError, error.to_string());
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn visit_moq(&mut self, now: Instant, id: SessionId, sink: &mut dyn StreamSink) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        session.clean_up(sink);
+        if session.protocol.wants_transmit() {
+            session.protocol.transmit(sink);
+        }
+        let mut ready = std::mem::take(&mut session.down.ready);
+        ready.sort_unstable();
+        let mut round = Round::new(now);
+        ready.retain(|(_, _, request)| round.take_turn(session, &mut self.tracks, *request, sink));
+        // Nothing was marked meanwhile; putting the vector back keeps its memory.
+        debug_assert!(session.down.ready.is_empty());
+        session.down.ready = ready;
+        round.count_into(&mut self.metrics.media, &session.kind);
+        if let Some(link) = session.kind.pop().and_then(|pop| self.links.get_mut(pop)) {
+            link.traffic.sent += round.stats.bytes;
+        }
+        for request in round.finished {
+            self.on_reader_finished(now, id, request);
+        }
+        if round.again {
+            self.effects.wake(id);
+        }
+        self.timers.arm(TimerKey::Session(id), round.deadline);
+        self.fill_fetches(id);
+        if let Some(session) = session_of(&mut self.sessions, id)
+            && session.protocol.wants_transmit()
+        {
+            session.clean_up(sink);
+            session.protocol.transmit(sink);
+        }
+    }
+
+    /// Everything of a request was sent.
+    fn on_reader_finished(&mut self, now: Instant, id: SessionId, request: RequestId) {
+        let Some(session) = session_of(&mut self.sessions, id) else { return };
+        if let Some(sub) = session.down.subs.remove(&request) {
+            let ended = self.tracks.get(sub.track).is_some_and(|track| track.log.ended());
+            let (code, reason) = if ended {
+                (DoneCode::TrackEnded, "the track has ended")
+            } else {
+                (DoneCode::SubscriptionEnded, "the end of the range is reached")
+            };
+            let streams = Some(sub.cursor.streams_opened());
+            session.protocol.publish_done(request, PublishDone { code, streams, reason: reason.to_owned() });
+            self.remove_reader(now, sub.track, id, request);
+        } else if let Some(job) = session.down.fetches.remove(&request) {
+            session.protocol.fetch_done(request);
+            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader)));
+            self.remove_reader(now, job.track, id, request);
+        }
+    }
+}
+
+/// What one visit found out, over all readers that had their turn.
+#[derive(Debug)]
+struct Round {
+    now: Instant,
+    finished: Vec<RequestId>,
+    again: bool,
+    deadline: Option<Instant>,
+    stats: Stats,
+}
+
+impl Round {
+    fn new(now: Instant) -> Self {
+        Self { now, finished: Vec::new(), again: false, deadline: None, stats: Stats::default() }
+    }
+
+    /// One reader's turn. True: it stays in line, blocked or with more to send.
+    fn take_turn(
+        &mut self,
+        session: &mut Session,
+        tracks: &mut Tracks,
+        request: RequestId,
+        sink: &mut dyn StreamSink,
+    ) -> bool {
+        let (selected, done, deadline, queued) = if let Some(sub) = session.down.subs.get_mut(&request) {
+            let Some(track) = tracks.get_mut(sub.track) else { return false };
+            let selected = sub.cursor.select(self.now, &mut track.log, sink);
+            self.add(sub.cursor.stats(), &mut sub.counted);
+            let idle = !selected.blocked && !selected.pending;
+            (selected, idle && sub.cursor.finished(self.now, &track.log), sub.cursor.poll_timeout(), &mut sub.queued)
+        } else if let Some(job) = session.down.fetches.get_mut(&request) {
+            let Some(track) = tracks.get_mut(job.track) else { return false };
+            let selected = job.reader.select(self.now, &mut track.log, sink);
+            self.add(job.reader.stats(), &mut job.counted);
+            (selected, job.reader.finished(), job.reader.poll_timeout(), &mut job.queued)
+        } else {
+            return false;
+        };
+        if done {
+            self.finished.push(request);
+        }
+        self.again |= selected.pending;
+        self.deadline = [self.deadline, deadline].into_iter().flatten().min();
+        *queued = !done && (selected.blocked || selected.pending);
+        *queued
+    }
+
+    fn add(&mut self, stats: Stats, counted: &mut Stats) {
+        self.stats.bytes += stats.bytes - counted.bytes;
+        self.stats.objects += stats.objects - counted.objects;
+        self.stats.groups_skipped += stats.groups_skipped - counted.groups_skipped;
+        self.stats.dropped.timeout += stats.dropped.timeout - counted.dropped.timeout;
+        self.stats.dropped.lag += stats.dropped.lag - counted.dropped.lag;
+        self.stats.dropped.oversize += stats.dropped.oversize - counted.dropped.oversize;
+        *counted = stats;
+    }
+
+    fn count_into(&self, media: &mut MediaMetrics, kind: &Kind) {
+        media.groups_skipped_total += self.stats.groups_skipped;
+        media.dropped_timeout_total += self.stats.dropped.timeout;
+        media.dropped_behind_total += self.stats.dropped.lag;
+        media.dropped_datagram_size_total += self.stats.dropped.oversize;
+        if *kind == Kind::User {
+            media.viewer_bytes_total += self.stats.bytes;
+            media.viewer_objects_total += self.stats.objects;
+        }
+    }
+}
