@@ -370,3 +370,6 @@ pub struct Redirect {
     /// Track name.
     pub name: Bytes,
 }
+
+#[cfg(test)]
+mod tests;

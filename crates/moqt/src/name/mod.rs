@@ -217,20 +217,14 @@ fn length(reader: &mut Reader<'_>, field: &'static str) -> Result<usize, DecodeE
 }
 
 #[cfg(test)]
+pub(crate) mod arbitrary;
+
+#[cfg(test)]
 mod tests {
+    use super::arbitrary::track_name;
     use super::*;
     use crate::error::SessionCode;
     use proptest::prelude::*;
-
-    pub(crate) fn arbitrary_namespace() -> impl Strategy<Value = Namespace> {
-        let field = prop::collection::vec(any::<u8>(), 1..20).prop_map(Bytes::from);
-        prop::collection::vec(field, 0..=MAX_NAMESPACE_FIELDS).prop_map(|fields| Namespace { fields })
-    }
-
-    pub(crate) fn arbitrary_track_name() -> impl Strategy<Value = TrackName> {
-        let name = prop::collection::vec(any::<u8>(), 0..30).prop_map(Bytes::from);
-        (arbitrary_namespace(), name).prop_map(|(namespace, name)| TrackName { namespace, name })
-    }
 
     fn decode(bytes: &[u8]) -> Result<TrackName, DecodeError> {
         TrackName::decode(&mut Reader::new(bytes))
@@ -308,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn wire_form_round_trips(name in arbitrary_track_name()) {
+        fn wire_form_round_trips(name in track_name()) {
             let mut out = Vec::new();
             name.encode(&mut out);
             prop_assert_eq!(decode(&out), Ok(name));

@@ -125,7 +125,7 @@ const fn hex_digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{arbitrary_namespace, arbitrary_track_name};
+    use super::super::arbitrary::{namespace, track_name};
     use super::*;
     use proptest::prelude::*;
 
@@ -183,12 +183,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn track_names_round_trip(name in arbitrary_track_name()) {
+        fn track_names_round_trip(name in track_name()) {
             prop_assert_eq!(name.to_string().parse::<TrackName>(), Ok(name));
         }
 
         #[test]
-        fn namespaces_round_trip(namespace in arbitrary_namespace()) {
+        fn namespaces_round_trip(namespace in namespace()) {
             prop_assert_eq!(namespace.to_string().parse::<Namespace>(), Ok(namespace));
         }
 

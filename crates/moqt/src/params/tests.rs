@@ -212,7 +212,7 @@ fn bytes_of_the_trunk_parameters() {
         (
             ExtraParams { route: Some(route), ..ExtraParams::default() },
             Scope::Subscribe,
-            &b"\x01\xDC\x01\x0C\x00\x00\x01\x03ams\x01\x03fra"[..],
+            &b"\x01\xC0\x5C\x01\x0C\x00\x00\x01\x03ams\x01\x03fra"[..],
         ),
         (
             ExtraParams {
@@ -221,7 +221,7 @@ fn bytes_of_the_trunk_parameters() {
                 ..ExtraParams::default()
             },
             Scope::SubscribeOk,
-            b"\x02\xDC\x03\x05\x01\x03ams\x01\x81\x2C",
+            b"\x02\xC0\x5C\x03\x05\x01\x03ams\x01\x81\x2C",
         ),
     ];
     for (parameters, scope, bytes) in cases {
