@@ -79,13 +79,13 @@ impl Node {
     /// Dials, probes, silence and disbelief.
     pub(crate) fn run_trunks(&mut self, now: Instant) {
         let pops: Vec<PopId> = self.links.keys().cloned().collect();
-        for (at, pop) in pops.iter().enumerate() {
-            self.run_trunk(now, at as u64, pop);
+        for pop in &pops {
+            self.run_trunk(now, pop);
         }
         self.arm_trunks();
     }
 
-    fn run_trunk(&mut self, now: Instant, at: u64, pop: &PopId) {
+    fn run_trunk(&mut self, now: Instant, pop: &PopId) {
         let late = self.timers.lateness();
         let Some(link) = self.links.get_mut(pop) else { return };
         for leg in link.due_dials(now) {
@@ -94,7 +94,12 @@ impl Node {
                 Leg::Control => (crate::CONTROL_ALPN, 0),
                 Leg::Media => (crate::MEDIA_ALPN, 1),
             };
-            let dial = Dial { token: at << 1 | bit, remote, alpn: alpn.to_vec(), server_name: pop.as_str().to_owned() };
+            let dial = Dial {
+                token: link.number << 1 | bit,
+                remote,
+                alpn: alpn.to_vec(),
+                server_name: pop.as_str().to_owned(),
+            };
             self.effects.push(Output::Dial(dial));
         }
         let is_busy = link.media.is_some_and(|id| match self.sessions.get(&id) {
@@ -125,8 +130,7 @@ impl Node {
     pub(crate) fn on_dial_failed(&mut self, now: Instant, token: u64, _reason: &CloseReason) {
         let jitter = self.jitter.next();
         let leg = if token & 1 == 0 { Leg::Control } else { Leg::Media };
-        let at = usize::try_from(token >> 1).unwrap_or(usize::MAX);
-        if let Some(link) = self.links.values_mut().nth(at) {
+        if let Some(link) = self.links.values_mut().find(|link| link.number == token >> 1) {
             link.on_dial_failed(now, leg, jitter);
         }
         self.arm_trunks();

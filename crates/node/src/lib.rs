@@ -34,7 +34,7 @@ mod visit;
 pub use auth::{Action, AuthRequest, Verdict};
 pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role};
 pub use local::{LocalObject, LocalTrack, PublishError};
-pub use metrics::{LinkBytes, MediaMetrics, Metrics, Snapshot, TrunkMetrics};
+pub use metrics::{LinkBytes, MediaMetrics, Metrics, Snapshot, TrackStatus, TrunkMetrics};
 pub use node::Node;
 pub use trunk::wire::{CONTROL_ALPN, MEDIA_ALPN};
 pub use upstream::EndReason;

@@ -82,6 +82,19 @@ pub struct LinkBytes {
     pub udp_received_total: u64,
 }
 
+/// One live track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackStatus {
+    /// Which.
+    pub name: sluice_moqt::TrackName,
+    /// Subscriptions and fetches of users.
+    pub viewers: usize,
+    /// Largest location.
+    pub largest: Option<sluice_moqt::Location>,
+    /// Bytes held.
+    pub log_bytes: usize,
+}
+
 /// A snapshot for the admin side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {

@@ -1,9 +1,9 @@
 //! The node and its seam to the host.
 
 use crate::auth::Pending;
-use crate::config::Config;
+use crate::config::{Config, PeerConfig, Role};
 use crate::effects::{Effects, TimerKey, Timers};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Metrics, Snapshot, TrackStatus};
 use crate::namespaces::Namespaces;
 use crate::session::{Kind, Session};
 use crate::tracks::{State, Tracks};
@@ -21,6 +21,9 @@ use sluice_moqt::transport::{
 use sluice_topology::PopId;
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// Trunk peers, configured or not.
+const MAX_PEERS: usize = 4_096;
 
 /// A hosted connection.
 #[derive(Debug)]
@@ -111,6 +114,25 @@ impl Node {
         }
     }
 
+    /// The first `limit` live tracks by name, for the admin side.
+    #[must_use]
+    pub fn list_tracks(&self, limit: usize) -> Vec<TrackStatus> {
+        let mut list: Vec<TrackStatus> = self
+            .tracks
+            .iter()
+            .filter(|(_, track)| track.state == State::Live)
+            .map(|(_, track)| TrackStatus {
+                name: track.name.clone(),
+                viewers: track.readers.iter().filter(|r| !r.cut_through).count(),
+                largest: track.largest(),
+                log_bytes: track.log.bytes_held(),
+            })
+            .collect();
+        list.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        list.truncate(limit);
+        list
+    }
+
     fn moq_sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter_map(|hosted| match hosted {
             Hosted::Moq(session) => Some(&**session),
@@ -154,12 +176,24 @@ impl Node {
 
     /// A trunk leg came up: what it replaces is closed.
     fn connect_trunk(&mut self, now: Instant, id: SessionId, leg: Leg, peer: &Peer) {
-        let pop = peer.pop.as_deref().and_then(|name| name.parse::<PopId>().ok());
-        let Some((pop, link)) = pop.and_then(|pop| self.links.get_mut(&pop).map(|link| (pop, link))) else {
-            let name = peer.pop.as_deref().unwrap_or("no PoP name");
-            let reason = format!("trunk peer {name:?} is not configured here: add it as a [[peer]]");
+        let Some(pop) = peer.pop.as_deref().and_then(|name| name.parse::<PopId>().ok()) else {
+            let reason = "a trunk peer must show a certificate that names its PoP".to_owned();
             return self.close(id, SessionCode::Unauthorized, reason);
         };
+        if pop == self.config.pop {
+            let reason = format!("{pop} is this relay's own name: two PoPs must not share one");
+            return self.close(id, SessionCode::Unauthorized, reason);
+        }
+        if !self.links.contains_key(&pop) && self.links.len() >= MAX_PEERS {
+            self.metrics.limits_hit_total += 1;
+            return self.close(id, SessionCode::Unauthorized, format!("this relay has its limit of {MAX_PEERS} peers"));
+        }
+        // The certificate of our authority admits a peer; only those that we dial need to be configured.
+        let number = self.links.len() as u64;
+        let link = self.links.entry(pop.clone()).or_insert_with(|| {
+            let unconfigured = PeerConfig { pop: pop.clone(), addr: None, role: Role::Edge };
+            Link::new(now, &self.config.pop, number, unconfigured)
+        });
         let replaced = link.on_connected(now, leg, id);
         match leg {
             Leg::Control => {

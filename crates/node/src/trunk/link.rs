@@ -120,6 +120,8 @@ pub(crate) struct Sync {
 pub(crate) struct Link {
     /// As configured; peers that only dial us have no address.
     pub(crate) config: PeerConfig,
+    /// Its number here, for dial tokens.
+    pub(crate) number: u64,
     /// The control connection, when up.
     pub(crate) control: Option<SessionId>,
     /// The media connection, when up.
@@ -142,11 +144,12 @@ pub(crate) struct Link {
 
 impl Link {
     /// A peer as configured; `ours` decides who dials.
-    pub(crate) fn new(now: Instant, ours: &PopId, config: PeerConfig) -> Self {
+    pub(crate) fn new(now: Instant, ours: &PopId, number: u64, config: PeerConfig) -> Self {
         let first = if *ours < config.pop { now } else { now + DIAL_COURTESY };
         let diallers = config.addr.map(|_| [Dialler::new(first), Dialler::new(first)]);
         Self {
             config,
+            number,
             control: None,
             media: None,
             hello: None,
@@ -358,7 +361,7 @@ mod tests {
 
     fn link(now: Instant, ours: &str) -> Link {
         let addr = Some("127.0.0.1:4444".parse().expect("legal"));
-        Link::new(now, &pop(ours), PeerConfig { pop: pop("m"), addr, role: Role::Origin })
+        Link::new(now, &pop(ours), 0, PeerConfig { pop: pop("m"), addr, role: Role::Origin })
     }
 
     #[test]
