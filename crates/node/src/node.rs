@@ -73,8 +73,10 @@ impl Node {
     /// A node that dials its peers from `now` on.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
-        let links: BTreeMap<PopId, Link> =
-            config.peers.iter().map(|peer| (peer.pop.clone(), Link::new(now, &config.pop, peer.clone()))).collect();
+        let links: BTreeMap<PopId, Link> = (0..)
+            .zip(&config.peers)
+            .map(|(number, peer)| (peer.pop.clone(), Link::new(now, &config.pop, number, peer.clone())))
+            .collect();
         let mut timers = Timers::default();
         timers.arm(TimerKey::Trunks, links.values().filter_map(Link::poll_timeout).min());
         Self {
