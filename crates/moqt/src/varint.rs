@@ -115,9 +115,7 @@ mod tests {
     fn any_encoding_length_that_can_represent_the_value_is_valid() {
         for follow in 1..=8_usize {
             let prefix = !0xFF_u8.checked_shr(u32::try_from(follow).unwrap()).unwrap_or(0);
-            let mut bytes = vec![0; follow + 1];
-            bytes[0] = prefix;
-            bytes[follow] = 37;
+            let bytes = [&[prefix][..], &vec![0; follow - 1], &[37]].concat();
             assert_eq!(read(&bytes), Ok(37), "{bytes:02x?}");
         }
     }

@@ -124,7 +124,11 @@ impl StreamDecoder {
                 Ok(event) => {
                     self.payload = event.payload_len();
                     // Grown by what was missing only, `partial` never goes beyond its header.
-                    if in_place { self.input.advance(used) } else { self.partial.clear() }
+                    if in_place {
+                        self.input.advance(used);
+                    } else {
+                        self.partial.clear();
+                    }
                     return Ok(Some(event));
                 }
                 Err(DecodeError::Truncated { missing, .. }) => {

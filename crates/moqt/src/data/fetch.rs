@@ -286,11 +286,8 @@ impl FetchDecoder {
         } else {
             self.prior.priority.ok_or(NO_PRIOR)?
         };
-        let properties = if has(flags::PROPERTIES) {
-            reader.prefixed(MAX_PROPERTIES_BYTES, "Object Properties")?
-        } else {
-            &[]
-        };
+        let properties =
+            if has(flags::PROPERTIES) { reader.prefixed(MAX_PROPERTIES_BYTES, "Object Properties")? } else { &[] };
         let payload_len = reader.varint("Object Payload Length")?;
         let location = self.location(group_delta, object_delta)?;
         let object = FetchObject { location, subgroup, priority, properties, payload_len };

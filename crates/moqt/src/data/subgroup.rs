@@ -235,10 +235,7 @@ impl SubgroupDecoder {
     }
 
     /// Reads one object header; `self` changes only where that succeeds.
-    pub(super) fn decode<'a>(
-        &mut self,
-        reader: &mut Reader<'a>,
-    ) -> Result<ObjectHeader<&'a [u8]>, DecodeError> {
+    pub(super) fn decode<'a>(&mut self, reader: &mut Reader<'a>) -> Result<ObjectHeader<&'a [u8]>, DecodeError> {
         let delta = reader.varint("Object ID Delta")?;
         let properties = if self.flags.contains(SubgroupFlags::PROPERTIES) {
             reader.prefixed(MAX_PROPERTIES_BYTES, "Object Properties")?

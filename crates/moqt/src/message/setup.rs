@@ -156,9 +156,7 @@ mod tests {
             tokens: vec![Token::UseAlias { alias: 1 }, Token::UseValue { kind: 0, value: Bytes::from_static(b"t") }],
             implementation: Some("s".into()),
         };
-        let bytes = [
-            1, 2, b'/', b'a', 2, 2, 2, 1, 0, 3, 3, 0, b't', 1, 5, 1, 3, b'h', b':', b'1', 2, 1, b's',
-        ];
+        let bytes = [1, 2, b'/', b'a', 2, 2, 2, 1, 0, 3, 3, 0, b't', 1, 5, 1, 3, b'h', b':', b'1', 2, 1, b's'];
         let mut out = Vec::new();
         encode(&setup, &mut out).expect("valid");
         assert_eq!(out, bytes);

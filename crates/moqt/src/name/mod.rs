@@ -62,12 +62,7 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::new`].
     pub fn from_path(path: &str) -> Result<Self, NameError> {
-        Self::new(
-            path.split('/')
-                .filter(|s| !s.is_empty())
-                .map(|s| Bytes::copy_from_slice(s.as_bytes()))
-                .collect(),
-        )
+        Self::new(path.split('/').filter(|s| !s.is_empty()).map(|s| Bytes::copy_from_slice(s.as_bytes())).collect())
     }
 
     /// The fields in order.
@@ -97,11 +92,7 @@ impl Namespace {
     /// What follows `prefix`, or `None` where it is none.
     #[must_use]
     pub fn suffix_after(&self, prefix: &Self) -> Option<Self> {
-        self.fields
-            .strip_prefix(prefix.fields.as_slice())
-            .map(|rest| Self {
-                fields: rest.to_vec(),
-            })
+        self.fields.strip_prefix(prefix.fields.as_slice()).map(|rest| Self { fields: rest.to_vec() })
     }
 
     /// The namespace that `suffix` completes.
@@ -210,7 +201,6 @@ impl TrackName {
     }
 }
 
-
 /// A length; what exceeds the address space is over every limit anyway.
 fn length(reader: &mut Reader<'_>, field: &'static str) -> Result<usize, DecodeError> {
     Ok(usize::try_from(reader.varint(field)?).unwrap_or(usize::MAX))
@@ -233,10 +223,10 @@ mod tests {
     fn refused(bytes: &[u8]) -> NameError {
         let error = decode(bytes).expect_err("must be refused");
         assert_eq!(error.session_code(), SessionCode::ProtocolViolation);
-        match error {
-            DecodeError::Name(name) => name,
-            other => panic!("{other}"),
-        }
+        let DecodeError::Name(name) = error else {
+            panic!("{error}");
+        };
+        name
     }
 
     fn fields(count: usize, len: usize) -> Vec<u8> {

@@ -98,7 +98,7 @@ fn unescape(text: &str, start: usize) -> Result<Bytes, NameError> {
             }
             byte => is_literal(byte).then_some(byte),
         };
-        out.push(literal.ok_or(NameError::BadText(start.saturating_add(at)))?);
+        out.push(literal.ok_or_else(|| NameError::BadText(start.saturating_add(at)))?);
     }
     Ok(out.into())
 }

@@ -12,8 +12,8 @@ use crate::reader::Reader;
 use crate::types::Draft;
 use crate::varint;
 use bytes::BufMut;
-pub(crate) use value::{flag, order, to_millis};
 use value::Param;
+pub(crate) use value::{flag, order, to_millis};
 
 /// Where parameters stand; REQUEST_OK and REQUEST_UPDATE split by the request that they belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,19 +61,11 @@ pub(crate) struct Scopes(u32);
 
 impl Scopes {
     /// REQUEST_OK whatever it answers.
-    pub(crate) const REQUEST_OK: Self = Self::of(&[
-        Scope::PublishOk,
-        Scope::TrackStatusOk,
-        Scope::NamespaceOk,
-        Scope::UpdateOk,
-    ]);
+    pub(crate) const REQUEST_OK: Self =
+        Self::of(&[Scope::PublishOk, Scope::TrackStatusOk, Scope::NamespaceOk, Scope::UpdateOk]);
     /// REQUEST_UPDATE whatever it changes.
-    pub(crate) const REQUEST_UPDATE: Self = Self::of(&[
-        Scope::UpdateSubscription,
-        Scope::UpdateFetch,
-        Scope::UpdatePublishNamespace,
-        Scope::UpdatePrefix,
-    ]);
+    pub(crate) const REQUEST_UPDATE: Self =
+        Self::of(&[Scope::UpdateSubscription, Scope::UpdateFetch, Scope::UpdatePublishNamespace, Scope::UpdatePrefix]);
 
     pub(crate) const fn of(mut scopes: &[Scope]) -> Self {
         let mut bits = 0;
@@ -109,9 +101,8 @@ const fn trunk_row(param: Param, kind: u64, scopes: &[Scope]) -> Row {
 /// Ascending by type, as parameters stand on the wire. The last column is each definition's "It MAY appear in".
 const TABLE: [Row; 16] = {
     use Scope::{
-        Fetch, Publish, PublishNamespace, PublishOk, Subscribe, SubscribeNamespace, SubscribeOk,
-        SubscribeTracks, TrackStatus, TrackStatusOk, UpdateFetch, UpdateOk, UpdatePrefix,
-        UpdatePublishNamespace, UpdateSubscription,
+        Fetch, Publish, PublishNamespace, PublishOk, Subscribe, SubscribeNamespace, SubscribeOk, SubscribeTracks,
+        TrackStatus, TrackStatusOk, UpdateFetch, UpdateOk, UpdatePrefix, UpdatePublishNamespace, UpdateSubscription,
     };
     const TIMEOUTS: &[Scope] = &[PublishOk, Subscribe, UpdateSubscription];
     [
@@ -120,46 +111,30 @@ const TABLE: [Row; 16] = {
             Param::AuthorizationToken,
             0x03,
             &[
-                Publish, Subscribe, UpdateSubscription, UpdateFetch, UpdatePublishNamespace,
-                UpdatePrefix, SubscribeNamespace, SubscribeTracks, PublishNamespace, TrackStatus,
+                Publish,
+                Subscribe,
+                UpdateSubscription,
+                UpdateFetch,
+                UpdatePublishNamespace,
+                UpdatePrefix,
+                SubscribeNamespace,
+                SubscribeTracks,
+                PublishNamespace,
+                TrackStatus,
                 Fetch,
             ],
         ),
         row(Param::RendezvousTimeout, 0x04, &[Subscribe]),
         row(Param::SubgroupDeliveryTimeout, 0x06, TIMEOUTS),
         // TRACK_STATUS_OK by 9.14: "with the same parameters .. it would have set in a SUBSCRIBE_OK".
-        row(
-            Param::Expires,
-            0x08,
-            &[SubscribeOk, Publish, PublishOk, UpdateOk, TrackStatusOk],
-        ),
-        row(
-            Param::LargestObject,
-            0x09,
-            &[SubscribeOk, Publish, UpdateOk, TrackStatusOk],
-        ),
+        row(Param::Expires, 0x08, &[SubscribeOk, Publish, PublishOk, UpdateOk, TrackStatusOk]),
+        row(Param::LargestObject, 0x09, &[SubscribeOk, Publish, UpdateOk, TrackStatusOk]),
         row(Param::FillTimeout, 0x0A, &[Fetch]),
-        row(
-            Param::Forward,
-            0x10,
-            &[Subscribe, UpdateSubscription, Publish, PublishOk, SubscribeTracks],
-        ),
-        row(
-            Param::SubscriberPriority,
-            0x20,
-            &[Subscribe, Fetch, UpdateSubscription, UpdateFetch, PublishOk],
-        ),
-        row(
-            Param::SubscriptionFilter,
-            0x21,
-            &[Subscribe, PublishOk, UpdateSubscription],
-        ),
+        row(Param::Forward, 0x10, &[Subscribe, UpdateSubscription, Publish, PublishOk, SubscribeTracks]),
+        row(Param::SubscriberPriority, 0x20, &[Subscribe, Fetch, UpdateSubscription, UpdateFetch, PublishOk]),
+        row(Param::SubscriptionFilter, 0x21, &[Subscribe, PublishOk, UpdateSubscription]),
         row(Param::GroupOrder, 0x22, &[Subscribe, PublishOk, Fetch]),
-        row(
-            Param::NewGroupRequest,
-            0x32,
-            &[PublishOk, Subscribe, UpdateSubscription],
-        ),
+        row(Param::NewGroupRequest, 0x32, &[PublishOk, Subscribe, UpdateSubscription]),
         row(Param::TrackNamespacePrefix, 0x34, &[UpdatePrefix]),
         trunk_row(Param::Route, trunk::ROUTE, &[Subscribe, Fetch]),
         trunk_row(Param::RootPath, trunk::ROOT_PATH, &[SubscribeOk]),
@@ -198,11 +173,9 @@ impl Params {
         let scopes = Scopes::of(&[scope]);
         match self.first_outside(draft, scopes) {
             None => Ok(()),
-            Some(kind) => Err(DecodeError::Parameter {
-                message: "this response or update",
-                kind,
-                fault: ParamFault::Misplaced,
-            }),
+            Some(kind) => {
+                Err(DecodeError::Parameter { message: "this response or update", kind, fault: ParamFault::Misplaced })
+            }
         }
     }
 

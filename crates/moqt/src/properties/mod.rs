@@ -103,19 +103,18 @@ impl Found {
                 info.mandatory.get_or_insert(kind);
             }
             (kind::OBJECT_DELIVERY_TIMEOUT, Value::Int(ms)) => {
-                info.timeouts.object.get_or_insert(Duration::from_millis(ms));
+                info.timeouts.object.get_or_insert_with(|| Duration::from_millis(ms));
             }
             (kind::SUBGROUP_DELIVERY_TIMEOUT, Value::Int(ms)) => {
-                info.timeouts.subgroup.get_or_insert(Duration::from_millis(ms));
+                info.timeouts.subgroup.get_or_insert_with(|| Duration::from_millis(ms));
             }
             (kind::MAX_CACHE_DURATION, Value::Int(ms)) => {
-                info.max_cache.get_or_insert(Duration::from_millis(ms));
+                info.max_cache.get_or_insert_with(|| Duration::from_millis(ms));
             }
             (kind::DEFAULT_PUBLISHER_PRIORITY, Value::Int(value)) => {
                 // "Priorities above 255 are invalid."
                 let field = "DEFAULT_PUBLISHER_PRIORITY";
-                let priority =
-                    u8::try_from(value).map_err(|_| DecodeError::OverLimit { field, value, limit: 255 })?;
+                let priority = u8::try_from(value).map_err(|_| DecodeError::OverLimit { field, value, limit: 255 })?;
                 info.priority.get_or_insert(priority);
             }
             (kind::DEFAULT_PUBLISHER_GROUP_ORDER, Value::Int(value)) => {
@@ -174,10 +173,7 @@ fn note_gap(slot: &mut Option<u64>, gap: u64, id: u64) -> Result<(), PropertyErr
 
 /// Visits every property, those inside immutable properties in their place ("processors MUST search both the
 /// mutable properties and the contents of Immutable Properties").
-fn each(
-    properties: &[u8],
-    mut visit: impl FnMut(Pair<'_>) -> Result<(), PropertyError>,
-) -> Result<(), PropertyError> {
+fn each(properties: &[u8], mut visit: impl FnMut(Pair<'_>) -> Result<(), PropertyError>) -> Result<(), PropertyError> {
     let mut immutable_seen = false;
     for pair in Pairs::new(properties) {
         let pair = pair.map_err(parse_error)?;

@@ -8,15 +8,19 @@ fn builder() -> PropertiesBuilder {
 }
 
 fn immutable(inner: PropertiesBuilder) -> PropertiesBuilder {
-    builder().bytes(kind::IMMUTABLE, inner.build().expect("valid"))
+    builder().bytes(kind::IMMUTABLE, run(inner))
+}
+
+fn run(properties: PropertiesBuilder) -> Bytes {
+    properties.build().expect("valid")
 }
 
 fn track(properties: PropertiesBuilder) -> Result<TrackInfo, DecodeError> {
-    TrackInfo::read(&properties.build().expect("valid"))
+    TrackInfo::read(&run(properties))
 }
 
 fn object(properties: PropertiesBuilder) -> Result<ObjectInfo, PropertyError> {
-    ObjectInfo::read(&properties.build().expect("valid"), Location::new(10, 5))
+    ObjectInfo::read(&run(properties), Location::new(10, 5))
 }
 
 fn closes_with_protocol_violation(result: Result<TrackInfo, DecodeError>) -> bool {
@@ -55,8 +59,7 @@ fn reads_every_known_track_property() {
             .int(0x3FFE, 1)
             .bytes(0x8001, Bytes::from_static(b"unknown")),
     );
-    let timeouts =
-        Timeouts { object: Some(Duration::from_millis(100)), subgroup: Some(Duration::from_millis(200)) };
+    let timeouts = Timeouts { object: Some(Duration::from_millis(100)), subgroup: Some(Duration::from_millis(200)) };
     let expected = TrackInfo {
         timeouts,
         max_cache: Some(Duration::from_millis(300)),
@@ -123,7 +126,7 @@ fn a_default_priority_above_255_is_invalid() {
 
 #[test]
 fn immutable_properties_inside_immutable_properties_are_malformed() {
-    let nested = builder().bytes(kind::IMMUTABLE, immutable(builder()).build().expect("valid"));
+    let nested = builder().bytes(kind::IMMUTABLE, run(immutable(builder())));
     assert!(malformed(object(nested)));
 }
 

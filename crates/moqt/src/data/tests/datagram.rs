@@ -130,8 +130,8 @@ fn payload_and_properties_are_slices_of_the_datagram() {
 
 fn arbitrary_datagram() -> impl Strategy<Value = ObjectDatagram> {
     let location = (arbitrary_id(), prop_oneof![Just(0), arbitrary_id()]);
-    (arbitrary_id(), location, any::<Option<u8>>(), any::<bool>(), (arbitrary_bytes(30), arbitrary_bytes(60)))
-        .prop_map(|(alias, (group, id), priority, end_of_group, (properties, payload))| ObjectDatagram {
+    (arbitrary_id(), location, any::<Option<u8>>(), any::<bool>(), (arbitrary_bytes(30), arbitrary_bytes(60))).prop_map(
+        |(alias, (group, id), priority, end_of_group, (properties, payload))| ObjectDatagram {
             alias: TrackAlias(alias),
             location: Location::new(group, id),
             priority,
@@ -139,7 +139,8 @@ fn arbitrary_datagram() -> impl Strategy<Value = ObjectDatagram> {
             properties,
             status: ObjectStatus::Normal,
             payload,
-        })
+        },
+    )
 }
 
 proptest! {

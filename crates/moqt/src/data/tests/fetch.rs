@@ -100,10 +100,9 @@ fn a_first_object_that_references_a_prior_object_must_close_the_session() {
 #[test]
 fn an_end_of_range_has_absolute_ids_and_nothing_else() {
     let last = Location::new(5, 9);
-    for (kind, range) in [
-        ([0x80, 0x8C], EndOfRange::NonExistent { last }),
-        ([0x81, 0x0C], EndOfRange::Unknown { last }),
-    ] {
+    for (kind, range) in
+        [([0x80, 0x8C], EndOfRange::NonExistent { last }), ([0x81, 0x0C], EndOfRange::Unknown { last })]
+    {
         let bytes = after_first(&[kind[0], kind[1], 5, 9]);
         assert_eq!(events(&bytes).expect("valid").last(), Some(&DataEvent::EndOfRange(range)));
         let mut out = vec![5, 7];

@@ -1,7 +1,5 @@
 use super::{arbitrary_bytes, arbitrary_id, events, feed, must_close};
-use crate::data::{
-    DataEvent, ObjectHeader, SubgroupEncoder, SubgroupFlags, SubgroupHeader, SubgroupId,
-};
+use crate::data::{DataEvent, ObjectHeader, SubgroupEncoder, SubgroupFlags, SubgroupHeader, SubgroupId};
 use crate::error::{DecodeError, EncodeError};
 use crate::types::{GroupOrder, ObjectStatus, TrackAlias};
 use bytes::Bytes;
@@ -146,7 +144,7 @@ fn the_encoder_refuses_what_a_peer_would_close_the_session_for() {
     assert_eq!(refused(&HEADER, &[object(4, 1), object(4, 1)]), order);
     let with_properties = ObjectHeader { properties: Bytes::from_static(&[4, 9]), ..object(0, 0) };
     let field = "properties";
-    assert_eq!(refused(&HEADER, &[with_properties.clone()]), EncodeError::Contradiction { field });
+    assert_eq!(refused(&HEADER, std::slice::from_ref(&with_properties)), EncodeError::Contradiction { field });
     let flags = SubgroupFlags::PROPERTIES;
     let ended = ObjectHeader { status: ObjectStatus::EndOfTrack, ..with_properties };
     let field = "status";
@@ -162,11 +160,7 @@ fn arbitrary_header() -> impl Strategy<Value = SubgroupHeader> {
         arbitrary_id().prop_map(SubgroupId::Explicit),
     ];
     let flag = |flag| prop_oneof![Just(SubgroupFlags::NONE), Just(flag)];
-    let flags = (
-        flag(SubgroupFlags::PROPERTIES),
-        flag(SubgroupFlags::END_OF_GROUP),
-        flag(SubgroupFlags::FIRST_OBJECT),
-    );
+    let flags = (flag(SubgroupFlags::PROPERTIES), flag(SubgroupFlags::END_OF_GROUP), flag(SubgroupFlags::FIRST_OBJECT));
     (arbitrary_id(), arbitrary_id(), subgroup, any::<Option<u8>>(), flags).prop_map(
         |(alias, group, subgroup, priority, (a, b, c))| SubgroupHeader {
             alias: TrackAlias(alias),

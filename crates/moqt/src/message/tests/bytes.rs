@@ -101,12 +101,8 @@ fn fetch_of_each_type() {
 
 #[test]
 fn fetch_ok() {
-    let ok = FetchOk {
-        end_of_track: true,
-        end: Location::new(3, 4),
-        params: Params::default(),
-        properties: properties(),
-    };
+    let ok =
+        FetchOk { end_of_track: true, end: Location::new(3, 4), params: Params::default(), properties: properties() };
     assert_bytes(&Message::FetchOk(ok), b"\x18\x00\x06\x01\x03\x04\x00\x30\x01");
 }
 

@@ -3,8 +3,8 @@ mod refusals;
 mod round_trip;
 
 use super::{
-    Fetch, FetchKind, FetchOk, Goaway, Message, NamespaceRequest, Params, Publish, PublishDone, Redirect,
-    RequestError, RequestOk, RequestUpdate, Setup, Subscribe, SubscribeOk, Token, TrackProperties,
+    Fetch, FetchKind, FetchOk, Goaway, Message, NamespaceRequest, Params, Publish, PublishDone, Redirect, RequestError,
+    RequestOk, RequestUpdate, Setup, Subscribe, SubscribeOk, Token, TrackProperties,
 };
 use crate::error::DecodeError;
 use crate::name::{Namespace, TrackName};

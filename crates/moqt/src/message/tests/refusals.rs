@@ -128,8 +128,7 @@ fn unknown_error_codes_do_not_close_the_session() {
 fn a_redirect_stands_exactly_where_the_code_is_redirect() {
     assert!(matches!(must_close(kind::REQUEST_ERROR, &[0x34, 0, 0]), DecodeError::Truncated { .. }));
     assert!(matches!(must_close(kind::REQUEST_ERROR, &[0x10, 0, 0, 0, 0, 0]), DecodeError::Trailing { .. }));
-    let mut error =
-        RequestError { code: RequestCode::Redirect, retry: None, reason: String::new(), redirect: None };
+    let mut error = RequestError { code: RequestCode::Redirect, retry: None, reason: String::new(), redirect: None };
     let mut out = BytesMut::new();
     let contradiction = Err(EncodeError::Contradiction { field: "Redirect" });
     assert_eq!(Message::RequestError(error.clone()).encode(Draft::V18, &mut out), contradiction);

@@ -50,18 +50,20 @@ fn filter() -> impl Strategy<Value = Filter> {
         Just(Filter::NextGroupStart),
         Just(Filter::LargestObject),
         location().prop_map(|start| Filter::AbsoluteStart { start }),
-        (location(), id()).prop_map(|(start, more)| Filter::AbsoluteRange {
-            start,
-            end_group: start.group.saturating_add(more),
-        }),
+        (location(), id())
+            .prop_map(|(start, more)| Filter::AbsoluteRange { start, end_group: start.group.saturating_add(more) }),
     ]
 }
 
 fn route() -> impl Strategy<Value = Route> {
     let pops = || prop::collection::vec("[a-z0-9]{1,12}", 0..4);
     let class = prop_oneof![Just(Class::Rtc), Just(Class::Live), Just(Class::Default)];
-    (pops(), pops(), class, prop::option::of(micros()))
-        .prop_map(|(hops, visited, class, delay_bound)| Route { hops, visited, class, delay_bound })
+    (pops(), pops(), class, prop::option::of(micros())).prop_map(|(hops, visited, class, delay_bound)| Route {
+        hops,
+        visited,
+        class,
+        delay_bound,
+    })
 }
 
 fn order() -> impl Strategy<Value = GroupOrder> {
@@ -93,14 +95,20 @@ fn subscribe_params() -> impl Strategy<Value = Params> {
 }
 
 fn answer_params() -> impl Strategy<Value = Params> {
-    (prop::option::of(millis()), prop::option::of(location()))
-        .prop_map(|(expires, largest)| Params { expires, largest, ..Params::default() })
+    (prop::option::of(millis()), prop::option::of(location())).prop_map(|(expires, largest)| Params {
+        expires,
+        largest,
+        ..Params::default()
+    })
 }
 
 fn fetch_kind() -> impl Strategy<Value = FetchKind> {
     prop_oneof![
-        (track_name(), location(), location())
-            .prop_map(|(track, start, end)| FetchKind::Standalone { track, start, end }),
+        (track_name(), location(), location()).prop_map(|(track, start, end)| FetchKind::Standalone {
+            track,
+            start,
+            end
+        }),
         (request_id(), id()).prop_map(|(joining, start)| FetchKind::RelativeJoining { joining, start }),
         (request_id(), id()).prop_map(|(joining, start)| FetchKind::AbsoluteJoining { joining, start }),
     ]
@@ -111,15 +119,19 @@ fn request_error() -> impl Strategy<Value = RequestError> {
         let (namespace, name) = name.into_parts();
         Redirect { uri, namespace, name }
     });
-    let plain = id().prop_map(RequestCode::from_code).prop_filter("redirects have a body", |code| {
-        *code != RequestCode::Redirect
-    });
+    let plain = id()
+        .prop_map(RequestCode::from_code)
+        .prop_filter("redirects have a body", |code| *code != RequestCode::Redirect);
     let code = prop_oneof![
         plain.prop_map(|code| (code, None)),
         redirect.prop_map(|redirect| (RequestCode::Redirect, Some(redirect))),
     ];
-    (code, prop::option::of(millis()), "\\PC{0,30}")
-        .prop_map(|((code, redirect), retry, reason)| RequestError { code, retry, reason, redirect })
+    (code, prop::option::of(millis()), "\\PC{0,30}").prop_map(|((code, redirect), retry, reason)| RequestError {
+        code,
+        retry,
+        reason,
+        redirect,
+    })
 }
 
 fn session_message() -> impl Strategy<Value = Message> {
@@ -145,10 +157,12 @@ fn session_message() -> impl Strategy<Value = Message> {
 }
 
 fn request_message() -> impl Strategy<Value = Message> {
-    let namespace_request = || (request_id(), namespace(), tokens()).prop_map(|(request_id, namespace, tokens)| {
-        let params = Params { tokens, ..Params::default() };
-        NamespaceRequest { request_id, namespace, params }
-    });
+    let namespace_request = || {
+        (request_id(), namespace(), tokens()).prop_map(|(request_id, namespace, tokens)| {
+            let params = Params { tokens, ..Params::default() };
+            NamespaceRequest { request_id, namespace, params }
+        })
+    };
     prop_oneof![
         (request_id(), track_name(), subscribe_params())
             .prop_map(|(request_id, track, params)| Message::Subscribe(Subscribe { request_id, track, params })),
