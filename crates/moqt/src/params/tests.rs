@@ -76,11 +76,7 @@ fn varints() -> Vec<Alone> {
             &[SubscribeOk, Publish, PublishOk, UpdateOk, TrackStatusOk],
         ),
         (Params { fill_timeout: ms(1), ..none.clone() }, &[1, 0x0A, 1], &[Fetch]),
-        (
-            Params { new_group_request: Some(0), ..none },
-            &[1, 0x32, 0],
-            &[PublishOk, Subscribe, UpdateSubscription],
-        ),
+        (Params { new_group_request: Some(0), ..none }, &[1, 0x32, 0], &[PublishOk, Subscribe, UpdateSubscription]),
     ]
 }
 
@@ -125,11 +121,7 @@ fn other_encodings() -> Vec<Alone> {
             &[1, 0x21, 1, 2],
             &[Subscribe, PublishOk, UpdateSubscription],
         ),
-        (
-            Params { group_order: Some(GroupOrder::Descending), ..none },
-            &[1, 0x22, 2],
-            &[Subscribe, PublishOk, Fetch],
-        ),
+        (Params { group_order: Some(GroupOrder::Descending), ..none }, &[1, 0x22, 2], &[Subscribe, PublishOk, Fetch]),
         (
             extra(ExtraParams { namespace_prefix: Namespace::from_path("a").ok(), ..ExtraParams::default() }),
             &[1, 0x34, 1, 1, b'a'],
