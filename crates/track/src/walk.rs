@@ -128,11 +128,7 @@ impl Walk {
             ObjectStatus::EndOfGroup | ObjectStatus::EndOfTrack => beyond(Look::Skip),
             ObjectStatus::Normal if object.is_unknown() => beyond(Look::Unknown),
             ObjectStatus::Normal if self.mode == Forwarding::Whole && !object.is_whole() => {
-                if may_wait {
-                    Look::Wait
-                } else {
-                    beyond(Look::Unknown)
-                }
+                if missing == Missing::MayCome { Look::Wait } else { beyond(Look::Unknown) }
             }
             ObjectStatus::Normal => Look::Object(id, subgroup),
         }
