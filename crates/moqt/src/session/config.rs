@@ -57,7 +57,8 @@ pub struct Limits {
     pub setup_timeout: Duration,
     /// How long the header of a stream, or its first message, may stay incomplete.
     pub header_timeout: Duration,
-    /// How long a subscription outlives PUBLISH_DONE while counted streams are missing.
+    /// How long a subscription outlives PUBLISH_DONE while counted streams are missing; longer where a delivery timeout
+    /// is, up to 30 s.
     pub done_linger: Duration,
     /// Namespaces announced to one SUBSCRIBE_NAMESPACE of ours; beyond, it is cancelled.
     pub namespaces: usize,

@@ -9,7 +9,7 @@ use crate::message::{Framer, Goaway, Message, Setup};
 use crate::transport::{Side, StreamId};
 use crate::types::RequestId;
 use bytes::Bytes;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// State of the control streams.
 #[derive(Debug)]
@@ -20,19 +20,11 @@ pub(super) struct Control {
     setup_deadline: Instant,
     goaway_received: bool,
     goaway_sent: bool,
-    goaway_deadline: Option<Instant>,
 }
 
 impl Control {
     pub(super) fn new(setup_deadline: Instant) -> Self {
-        Self {
-            stream: None,
-            framer: Framer::default(),
-            setup_deadline,
-            goaway_received: false,
-            goaway_sent: false,
-            goaway_deadline: None,
-        }
+        Self { stream: None, framer: Framer::default(), setup_deadline, goaway_received: false, goaway_sent: false }
     }
 
     pub(super) fn is_stream(&self, stream: StreamId) -> bool {
@@ -141,9 +133,7 @@ impl Session {
         }
         let goaway =
             Goaway { request_id: Some(self.requests.next_theirs()), uri: self.own_goaway_uri(goaway.uri), ..goaway };
-        if !goaway.timeout.is_zero() {
-            let deadline = now + goaway.timeout;
-            self.control.goaway_deadline = Some(deadline);
+        if let Some(deadline) = deadline(now, goaway.timeout) {
             self.timers.set(deadline, Timer::Goaway);
         }
         self.send(Lane::Control, &Message::Goaway(goaway));
@@ -156,8 +146,7 @@ impl Session {
             return;
         };
         open.goaway.sent = true;
-        if !goaway.timeout.is_zero() {
-            let deadline = now + goaway.timeout;
+        if let Some(deadline) = deadline(now, goaway.timeout) {
             open.goaway.deadline = Some(deadline);
             self.timers.set(deadline, Timer::RequestGoaway(request));
         }
@@ -196,6 +185,11 @@ impl Session {
             self.events.push_back(Event::Cancelled { request, code: ResetCode::GoingAway });
         }
     }
+}
+
+/// When a GOAWAY's patience ends; zero, and what no clock reaches, mean never.
+fn deadline(now: Instant, timeout: Duration) -> Option<Instant> {
+    if timeout.is_zero() { None } else { now.checked_add(timeout) }
 }
 
 /// draft-18 9.3.1.1 and 9.3.1.2. Their syntax was checked when the message was decoded.

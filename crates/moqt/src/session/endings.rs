@@ -51,9 +51,9 @@ impl Session {
             return;
         }
         let unheard = self.forget_join(id);
-        self.end(id);
+        let stream = self.end(id).and_then(|open| open.stream);
         // draft-18 5.2: "It MUST reset the bidi request stream".
-        self.out.abort(Lane::Request(id), ResetCode::Cancelled.code());
+        self.out.abort(Lane::Request(id), stream, ResetCode::Cancelled.code());
         if !unheard {
             self.events.push_back(Event::Cancelled { request: id, code: ResetCode::from_code(code) });
         }

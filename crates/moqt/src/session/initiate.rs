@@ -144,8 +144,8 @@ impl Session {
     /// Ends a request, ours or the peer's, without a message (draft-18 3.3.1: "by resetting or sending STOP_SENDING").
     /// Data streams that we opened for it are the caller's to reset.
     pub fn cancel(&mut self, request: RequestId, code: ResetCode) {
-        if self.end(request).is_some() {
-            self.out.abort(Lane::Request(request), code.code());
+        if let Some(open) = self.end(request) {
+            self.out.abort(Lane::Request(request), open.stream, code.code());
         }
     }
 

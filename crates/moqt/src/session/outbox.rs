@@ -105,9 +105,10 @@ impl Outbox {
         }
     }
 
-    /// Abandons both directions of the lane's stream.
-    pub(super) fn abort(&mut self, lane: Lane, code: u64) {
-        if let Some(stream) = self.remove(lane) {
+    /// Forgets a lane and abandons both directions of its stream, where it has one. The lane may be gone already.
+    pub(super) fn abort(&mut self, lane: Lane, stream: Option<StreamId>, code: u64) {
+        self.remove(lane);
+        if let Some(stream) = stream {
             self.reset(stream, code);
             self.stop(stream, code);
         }

@@ -14,7 +14,10 @@ use crate::name::{Namespace, TrackName};
 use crate::params::Scope;
 use crate::transport::Side;
 use crate::types::{Location, RequestId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longest wait for late streams that a delivery timeout, which the peer picks, can ask for.
+const MAX_LINGER: Duration = Duration::from_secs(30);
 
 impl Session {
     /// A message on the stream of an open request, other than the peer's first.
@@ -206,7 +209,7 @@ impl Session {
         open.state = State::Done;
         // draft-18 9.11: "SHOULD set a timer of at least the larger of SUBGROUP_DELIVERY_TIMEOUT or
         // OBJECT_DELIVERY_TIMEOUT in case some objects are still inbound".
-        let deadline = now + linger.max(subscription.delivery_timeout);
+        let deadline = now + linger.max(subscription.delivery_timeout.min(MAX_LINGER));
         subscription.done = Some(Ending { done, deadline: Some(deadline) });
         let stream = open.stream;
         self.timers.set(deadline, Timer::Done(request));

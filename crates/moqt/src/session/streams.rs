@@ -82,21 +82,18 @@ impl Session {
             return Ok(());
         };
         opening.fin = fin == Fin::Yes;
-        let added = data.len();
-        self.streams.partial = self.streams.partial.saturating_add(added);
-        if self.streams.partial > self.config.limits.held_bytes.saturating_add(added) {
-            self.drop_opening(stream);
-            self.refuse_stream(stream);
-            return Ok(());
-        }
+        self.streams.partial = self.streams.partial.saturating_add(data.len());
         match self.phase {
             Phase::Opening => opening.held.extend_from_slice(&data),
             Phase::Ready => {
+                opening.pushed = opening.pushed.saturating_add(data.len());
                 opening.framer.push(data);
-                opening.pushed = opening.pushed.saturating_add(added);
                 self.on_opening(now, stream)?;
             }
             Phase::Closed => {}
+        }
+        if self.streams.partial > self.config.limits.held_bytes && self.drop_opening(stream).is_some() {
+            self.refuse_stream(stream);
         }
         Ok(())
     }
@@ -167,7 +164,7 @@ impl Session {
         let before = open.partial;
         open.partial = if whole.is_ok() { 0 } else { before.saturating_add(added) };
         self.streams.recount(before, open.partial);
-        if self.streams.partial > self.config.limits.held_bytes.saturating_add(added) {
+        if self.streams.partial > self.config.limits.held_bytes {
             return Err(Fault::new(SessionCode::InternalError, "too many bytes of incomplete messages"));
         }
         if fin == Fin::Yes {
