@@ -161,12 +161,13 @@ impl Session {
         match header {
             Header::Subgroup(subgroup) => match self.data.aliases.lookup(subgroup.alias) {
                 Named::Subscription(request) => self.begin_subgroup(stream, request, subgroup),
-                // draft-18 10.1: "retain sufficient state to quickly discard these unwanted Objects".
-                Named::Retired => {
+                // draft-18 10.1: "retain sufficient state to quickly discard these unwanted Objects". A publisher may use
+                // the alias again for a SUBSCRIBE that we wait for the answer to.
+                Named::Retired if !self.requests.awaits_alias() => {
                     self.discard_data(stream, ResetCode::Cancelled);
                     Ok(())
                 }
-                Named::Unknown => {
+                Named::Retired | Named::Unknown => {
                     self.hold(now, stream, header);
                     Ok(())
                 }

@@ -322,6 +322,13 @@ impl Requests {
         self.tracks.get(&(role, track.clone())).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a SUBSCRIBE of ours is unanswered, so that any alias may get a meaning.
+    pub(super) fn awaits_alias(&self) -> bool {
+        self.open.iter().any(|(id, open)| {
+            self.is_ours(*id) && open.state == State::Pending && matches!(open.kind, Kind::Subscribe(_))
+        })
+    }
+
     /// Our role in a subscription.
     pub(super) fn role(&self, id: RequestId, kind: &Kind) -> Option<Role> {
         match (kind, self.is_ours(id)) {

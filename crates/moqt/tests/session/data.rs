@@ -162,10 +162,11 @@ fn streams_of_a_cancelled_subscription_are_discarded_quietly() {
         assert_eq!(lone.sink.streams[&stream].stopped, Some(ResetCode::Cancelled.code()));
     }
     let (again, own) = subscribe(&mut lone, 1);
+    let early = lone.uni(&subgroup(7, &["a"]));
     lone.send(own, &Message::SubscribeOk(subscribe_ok(7)));
-    lone.uni(&subgroup(7, &["a"]));
     let events = lone.events();
-    assert!(matches!(events[1], Event::Subgroup { request, .. } if request == again), "the alias is free again");
+    let header = header(7, 4);
+    assert_eq!(events[1], Event::Subgroup { stream: early, request: again, header }, "the alias is used again");
 }
 
 #[test]
