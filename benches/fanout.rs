@@ -5,8 +5,10 @@ use clap::Parser as _;
 /// The modules of `benches/support/` that this bench uses.
 mod support {
     pub(crate) mod allocations;
+    pub(crate) mod bare;
     pub(crate) mod child;
     pub(crate) mod clock;
+    pub(crate) mod counted;
     pub(crate) mod fanout_report;
     pub(crate) mod floor;
     pub(crate) mod load;

@@ -27,35 +27,36 @@ const RECEIVER_SOCKETS: usize = 16;
 /// The floor is void when it costs more than this over the sum of its parts.
 const VOID_ABOVE: f64 = 1.10;
 
-/// Measures the floor at `viewers` over `rounds` of three seconds: whole, sealing alone, sending alone, in turn.
+/// Measures the floor at `viewers` over `rounds` of three seconds.
+///
+/// The three modes take turns frame by frame, so that a busy neighbour hits all of them alike; over a round each has
+/// served one whole group.
 pub(crate) fn measure(viewers: usize, pattern: Pattern, rounds: u32) -> anyhow::Result<FloorLine> {
     machine::pin(Core::Sender)?;
     let receivers = Receivers::start()?;
     let mut sender = Sender::new(viewers, &receivers.addresses)?;
     let frames = (0..FRAMES_PER_GROUP).map(|seq| pattern.frame(seq, 0)).collect::<Vec<_>>();
-    let modes = [Mode::Whole, Mode::SealAlone, Mode::SendAlone];
-    let mut spent = [Spent::default(); 3];
+    let mut spent = [Spent::default(); MODES.len()];
     let schedule = Schedule { epoch_ns: clock::wall_ns() };
-    // Round 0 warms caches, branch predictors and the kernel's allocator.
-    for group in 0..u64::from(rounds + 1) * 3 {
-        let slot = usize::try_from(group % 3)?;
-        let whole_start = clock::thread_cpu_ns();
-        let mut round = Spent::default();
-        for (seq, frame) in (group * FRAMES_PER_GROUP..).zip(&frames) {
-            clock::sleep_until(schedule.due_ns(seq));
-            let burst_start = clock::thread_cpu_ns();
-            round.packets += sender.burst(modes[slot], frame)?;
-            round.burst_ns += clock::thread_cpu_ns() - burst_start;
-            round.bytes += (frame.len() * viewers) as u64;
+    let mut idle_start = clock::thread_cpu_ns();
+    for seq in 0..u64::from(rounds + 1) * ROUND_FRAMES {
+        let frame = &frames[usize::try_from(seq % FRAMES_PER_GROUP)?];
+        // Moved on by one in every group, or each mode would meet the same frames again and again.
+        let slot = usize::try_from((seq + seq / FRAMES_PER_GROUP) % MODES.len() as u64)?;
+        clock::sleep_until(schedule.due_ns(seq));
+        let start = clock::thread_cpu_ns();
+        let packets = sender.burst(MODES[slot], frame)?;
+        let end = clock::thread_cpu_ns();
+        // Round 0 warms caches, branch predictors and the kernel's allocator.
+        if seq >= ROUND_FRAMES {
+            let bytes = (frame.len() * viewers) as u64;
+            spent[slot].add(Spent { total_ns: end - idle_start, burst_ns: end - start, packets, bytes });
         }
-        round.total_ns = clock::thread_cpu_ns() - whole_start;
-        if group >= 3 {
-            spent[slot].add(round);
-        }
+        idle_start = end;
     }
-    let expected = sender.datagram_bytes;
+    let sent = sender.datagram_bytes;
     let received = receivers.stop()?;
-    Ok(line(viewers, spent, received as f64 / expected as f64))
+    Ok(line(viewers, spent, received as f64 / sent as f64))
 }
 
 fn line(viewers: usize, [whole, seal, send]: [Spent; 3], delivered_ratio: f64) -> FloorLine {
@@ -74,6 +75,10 @@ fn line(viewers: usize, [whole, seal, send]: [Spent; 3], delivered_ratio: f64) -
         void: ns_per_packet > (seal_ns + sendmsg_ns) * VOID_ABOVE,
     }
 }
+
+const MODES: [Mode; 3] = [Mode::Whole, Mode::SealAlone, Mode::SendAlone];
+/// Frames after which every mode has served one whole group.
+const ROUND_FRAMES: u64 = FRAMES_PER_GROUP * MODES.len() as u64;
 
 #[derive(Debug, Clone, Copy)]
 enum Mode {

@@ -130,7 +130,7 @@ impl Results {
                 cpu_s_per_gbit: cpu,
                 floor_cpu_s_per_gbit: floor,
                 share_of_floor: floor / cpu,
-                bare_cpu_s_per_gbit: None,
+                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, ..run }),
                 quinn_cpu_s_per_gbit: quinn,
             },
             memory,

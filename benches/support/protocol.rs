@@ -11,16 +11,18 @@ use std::net::SocketAddr;
 pub(crate) enum Case {
     /// quinn's async API on one tokio thread.
     Quinn,
+    /// The shard loop with an application that only writes frames.
+    Bare,
 }
 
 impl Case {
     /// Every case, cheapest to build last.
-    pub(crate) const ALL: [Self; 1] = [Self::Quinn];
+    pub(crate) const ALL: [Self; 2] = [Self::Quinn, Self::Bare];
 
     /// The application protocol that both ends agree on.
     pub(crate) const fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Quinn => b"sluice-bench",
+            Self::Quinn | Self::Bare => b"sluice-bench",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::support::machine::{self, Core};
 use crate::support::pattern::Schedule;
 use crate::support::protocol::{self, Case, Hello, Run, SenderReport, Window};
 use crate::support::tls::Identity;
-use crate::support::{allocations, clock, quinn_baseline};
+use crate::support::{allocations, bare, clock, quinn_baseline};
 use anyhow::Context as _;
 use std::net::SocketAddr;
 
@@ -19,6 +19,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<()> {
     let stage = Stage { run, identity, schedule };
     match run.case {
         Case::Quinn => quinn_baseline::serve(&stage),
+        Case::Bare => bare::serve(&stage),
     }
 }
 

@@ -61,6 +61,25 @@ impl Socket {
         }
     }
 
+    /// Fixes the one peer of [`Socket::answer`].
+    pub(crate) fn connect(&self, remote: SocketAddr) -> anyhow::Result<()> {
+        /// RFC 3168: capable of ECN, as every QUIC sender marks its packets.
+        const ECT_0: u8 = 0b10;
+        rustix::net::sockopt::set_ip_tos(&self.io, ECT_0)?;
+        self.io.connect(remote).context("connecting a UDP socket")
+    }
+
+    /// Sends one datagram to the connected peer. Spares the kernel a route look-up and control messages, which is a
+    /// quarter of what an acknowledgement costs the load side.
+    pub(crate) fn answer(&self, datagram: &[u8]) -> io::Result<()> {
+        loop {
+            match self.io.send(datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                done => return done.map(drop),
+            }
+        }
+    }
+
     /// Receives up to one batch of trains into `inbox`; 0 where nothing waits.
     pub(crate) fn receive(&self, inbox: &mut Inbox) -> io::Result<usize> {
         let Inbox { storage, meta } = inbox;

@@ -15,13 +15,25 @@ pub(crate) struct Identity {
     /// Passed to the load side, which trusts it alone.
     pub(crate) certificate: CertificateDer<'static>,
     key: PrivatePkcs8KeyDer<'static>,
+    certificate_pem: String,
+    key_pem: String,
 }
 
 impl Identity {
     /// Makes a fresh identity.
     pub(crate) fn generate() -> anyhow::Result<Self> {
         let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()]).context("making a certificate")?;
-        Ok(Self { certificate: made.cert.into(), key: made.signing_key.serialize_der().into() })
+        Ok(Self {
+            certificate_pem: made.cert.pem(),
+            key_pem: made.signing_key.serialize_pem(),
+            certificate: made.cert.into(),
+            key: made.signing_key.serialize_der().into(),
+        })
+    }
+
+    /// Certificate and key as PEM text.
+    pub(crate) fn pem(&self) -> (&str, &str) {
+        (&self.certificate_pem, &self.key_pem)
     }
 
     /// The sender's end.

@@ -17,7 +17,6 @@ use port::Port;
 use quinn_proto::{ClientConfig, TransportConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls_pki_types::CertificateDer;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally::Tally;
@@ -68,7 +67,6 @@ enum Heard {
 struct Load {
     run: Run,
     config: ClientConfig,
-    remote: SocketAddr,
     ports: Vec<Port>,
     viewers: Vec<Viewer>,
     /// Viewers that got something in this turn.
@@ -91,8 +89,7 @@ impl Load {
         Ok(Self {
             run,
             config,
-            remote: sender.address,
-            ports: (0..PORTS.min(run.viewers)).map(|_| Port::bind()).collect::<anyhow::Result<_>>()?,
+            ports: (0..PORTS.min(run.viewers)).map(|_| Port::bind(sender.address)).collect::<anyhow::Result<_>>()?,
             viewers: Vec::with_capacity(run.viewers),
             dirty: Vec::with_capacity(run.viewers),
             inbox: Inbox::new(),
@@ -120,7 +117,7 @@ impl Load {
             let index = self.viewers.len();
             let port = index % self.ports.len();
             let now = clock::now();
-            let (handle, connection) = self.ports[port].dial(now, self.config.clone(), self.remote, index)?;
+            let (handle, connection) = self.ports[port].dial(now, self.config.clone(), index)?;
             let mut viewer = Viewer::new(port, handle, connection, self.run.ack_mode);
             viewer.transmit(now, &mut self.ports[port], &mut self.tally)?;
             self.viewers.push(viewer);

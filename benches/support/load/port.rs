@@ -13,19 +13,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Room for one batch of received trains.
+const PACKETS_BYTES: usize = 4 << 20;
+
 /// A socket, its endpoint, and which viewer each of its connections is.
 pub(super) struct Port {
     socket: Socket,
+    remote: SocketAddr,
     endpoint: Endpoint,
     /// Viewer by connection handle: handles are slab keys, dense from 0.
     viewers: Vec<usize>,
     out: Vec<u8>,
+    packets: BytesMut,
 }
 
 impl Port {
-    pub(super) fn bind() -> anyhow::Result<Self> {
+    /// A port that talks to `remote` only.
+    pub(super) fn bind(remote: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Socket::bind()?;
+        socket.connect(remote)?;
         let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
-        Ok(Self { socket: Socket::bind()?, endpoint, viewers: Vec::new(), out: Vec::with_capacity(65_536) })
+        let (out, packets) = (Vec::with_capacity(65_536), BytesMut::with_capacity(PACKETS_BYTES));
+        Ok(Self { socket, remote, endpoint, viewers: Vec::new(), out, packets })
     }
 
     pub(super) const fn socket(&self) -> &Socket {
@@ -37,10 +46,9 @@ impl Port {
         &mut self,
         now: Instant,
         config: ClientConfig,
-        remote: SocketAddr,
         viewer: usize,
     ) -> anyhow::Result<(ConnectionHandle, Connection)> {
-        let (handle, connection) = self.endpoint.connect(now, config, remote, SERVER_NAME).context("dialling")?;
+        let (handle, connection) = self.endpoint.connect(now, config, self.remote, SERVER_NAME).context("dialling")?;
         self.viewers.resize(self.viewers.len().max(handle.0 + 1), usize::MAX);
         self.viewers[handle.0] = viewer;
         Ok((handle, connection))
@@ -60,7 +68,10 @@ impl Port {
         mut deliver: impl FnMut(&mut Self, usize, ConnectionEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
-        let mut train = BytesMut::from(train);
+        // Reclaims its one block once every packet of earlier trains was read, so trains cost no allocation.
+        self.packets.reserve(train.len());
+        self.packets.extend_from_slice(train);
+        let mut train = self.packets.split();
         while !train.is_empty() {
             let packet = train.split_to(meta.stride.min(train.len()));
             self.out.clear();
@@ -91,16 +102,11 @@ impl Port {
     }
 
     fn send(&self, transmit: &Transmit) -> anyhow::Result<()> {
-        let transmit = quinn_udp::Transmit {
-            destination: transmit.destination,
-            ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
-            contents: &self.out[..transmit.size],
-            segment_size: transmit.segment_size,
-            src_ip: transmit.src_ip,
-        };
-        match self.socket.send(&transmit) {
+        match self.socket.answer(&self.out[..transmit.size]) {
             // An MTU probe beyond the interface's limit: lost, as discovery expects.
             Err(error) if quinn_udp::is_msg_size_err(&error) => Ok(()),
+            // An ICMP error of an earlier datagram: the sender is gone, and the parent ends this process next.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
             done => done.context("sending"),
         }
     }
