@@ -3,11 +3,13 @@
 use crate::config::flags::KeyFlags;
 use crate::config::{Config, Loaded, Sources};
 use crate::exit::Exit;
+use crate::logging::{self, LogArgs};
 use crate::report::{self, Format};
 use anyhow::Context as _;
+use sluice_net::{Clock as _, SystemClock};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The relay of a PoP.
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,8 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     sources: SourceArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -95,15 +99,66 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
         None => {
+            logging::init(&cli.log)?;
             let loaded = cli.sources.load()?;
-            anyhow::bail!("relay {}: this build has no shards", loaded.config.pop);
+            crate::daemon::run_until_stopped(&loaded.config)?;
         }
     }
     Ok(Exit::Ok.into())
 }
 
 /// The calendar, for the dates of certificates.
-#[expect(clippy::disallowed_methods, reason = "programs read the calendar here and pass it on as an argument")]
 pub(crate) fn wall_clock() -> SystemTime {
-    SystemTime::now()
+    UNIX_EPOCH + SystemClock.unix_time()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        cli: Cli,
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_a_flag_of_every_command() {
+        let flags = [
+            "--pop",
+            "fra1",
+            "--shards",
+            "2",
+            "--trunk-origins",
+            "a",
+            "--trunk-origins",
+            "b",
+            "--peer",
+            "pop=a,addr=a:1",
+        ];
+        for command in [&[][..], &["check-config"], &["print-config"]] {
+            let program = Program::try_parse_from(["relay"].iter().chain(command).chain(&flags)).unwrap();
+            let sources = match program.cli.command {
+                None => program.cli.sources,
+                Some(Command::CheckConfig { sources, .. } | Command::PrintConfig { sources, .. }) => sources,
+            };
+            let error = Config::load(Sources { flags: sources.keys, ..Sources::default() }).unwrap_err().to_string();
+            assert!(error.starts_with("config: `trunk.ca` is missing"), "{error}");
+            assert_eq!(error.lines().count(), 3, "the flags themselves are right: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_matter_of_usage() {
+        let program = Program::try_parse_from(["relay", "check-config", "/nowhere/fra1.toml"]).unwrap();
+        let error = run(program.cli).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert!(format!("{error:#}").starts_with("cannot read /nowhere/fra1.toml: "), "{error:#}");
+    }
 }

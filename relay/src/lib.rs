@@ -22,9 +22,13 @@ pub mod admin;
 pub mod ca;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod exit;
 pub mod logging;
 pub mod report;
 
 pub use cli::{Cli, run};
 pub use config::Config;
+
+#[cfg(test)]
+mod tests;

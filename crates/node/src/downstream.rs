@@ -114,10 +114,8 @@ impl Node {
         let Some(track) = self.tracks.get(key) else { return };
         let largest = track.largest();
         let range = params.filter.map_or(Range::ALL, |filter| Range::resolve(filter, largest));
-        let passed = range.end_group.zip(largest).is_some_and(|(end, largest)| end < largest.group);
-        if passed {
-            // draft-18 5.1.2: "if the entire End Group has already been published it SHOULD send ... INVALID_RANGE".
-            let error = request_error(RequestCode::InvalidRange, "that range has been published");
+        if let Err(error) = track.log.check_range(range) {
+            let error = request_error(RequestCode::InvalidRange, &error.to_string());
             return self.refuse(call.session, call.request, error);
         }
         self.open_cursor(call, key, params, Opening::Answer);
@@ -161,7 +159,7 @@ impl Node {
         };
         let sub = Sub {
             track: key,
-            cursor: Cursor::new(now, config, &track.log),
+            cursor: Cursor::new(config, &track.log),
             joining: forward.then_some(largest).flatten(),
             forward,
             priority: config.priority,
@@ -264,12 +262,13 @@ impl Node {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         self.effects.wake(id);
         if let Some(job) = session.down.fetches.remove(&request) {
-            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader)));
-            return session.protocol.cancel(request, ResetCode::from_code(code.code()));
+            let code = ResetCode::from_code(code.code());
+            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader), code));
+            return session.protocol.cancel(request, code);
         }
         let Some(sub) = session.down.subs.remove(&request) else { return };
         let streams = Some(sub.cursor.streams_opened());
-        session.down.doomed.push(Doomed::Sub(Box::new(sub.cursor)));
+        session.down.doomed.push(Doomed::Sub(Box::new(sub.cursor), ResetCode::from_code(code.code())));
         session.protocol.publish_done(request, PublishDone { code, streams, reason: reason.to_owned() });
     }
 

@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::session::{Call, Doomed, Kind};
-use sluice_moqt::error::DoneCode;
+use sluice_moqt::error::{DoneCode, ResetCode};
 use sluice_moqt::session::Event;
 use sluice_moqt::transport::{SessionId, StreamEvent, StreamId};
 use sluice_moqt::{RequestId, message};
@@ -153,13 +153,13 @@ impl Node {
         let Some(session) = self.moq(id) else { return false };
         session.down.joins.retain(|join| join.request != request && join.subscription != request);
         if let Some(sub) = session.down.subs.remove(&request) {
-            session.down.doomed.push(Doomed::Sub(Box::new(sub.cursor)));
+            session.down.doomed.push(Doomed::Sub(Box::new(sub.cursor), ResetCode::Cancelled));
             self.effects.wake(id);
             self.remove_reader(now, sub.track, id, request);
             return true;
         }
         if let Some(job) = session.down.fetches.remove(&request) {
-            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader)));
+            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader), ResetCode::Cancelled));
             self.effects.wake(id);
             self.remove_reader(now, job.track, id, request);
             return true;

@@ -23,7 +23,10 @@ impl Node {
             Event::FetchObject { stream, object } => self.on_fetched(now, id, stream, &object),
             Event::Payload { stream, data } => self.on_payload(now, id, stream, &data),
             Event::RangeEnd { stream, range } => {
-                self.append(now, id, (stream, 0), |log, writer| log.fetched_range(now, writer, range));
+                self.append(now, id, (stream, 0), |log, writer| {
+                    log.fetched_range(now, writer, range);
+                    Ok(())
+                });
             }
             Event::StreamEnd { stream, end } => self.on_stream_end(now, id, stream, end),
             Event::Datagram { request, datagram } => self.on_datagram(now, id, request, &datagram),
@@ -60,7 +63,7 @@ impl Node {
         };
         let key = *track;
         let Some(track) = self.tracks.get_mut(key) else { return };
-        match track.log.open_fetch(now, *source, *range, sluice_moqt::GroupOrder::Ascending) {
+        match track.log.open_fetch(*source, *range, sluice_moqt::GroupOrder::Ascending) {
             Ok(writer) => {
                 *slot = Some(writer);
                 session.up.inbound.insert(stream, Inbound { track: key, writer, request });

@@ -1,6 +1,7 @@
 //! One MoQ session of the node: a user's, or a trunk's media connection.
 
 use crate::tracks::TrackKey;
+use sluice_moqt::error::ResetCode;
 use sluice_moqt::message::{Class, FetchKind, Params};
 use sluice_moqt::session::Session as Protocol;
 use sluice_moqt::transport::{SessionId, StreamId, StreamSink};
@@ -128,13 +129,13 @@ pub(crate) struct Downstream {
     pub(crate) doomed: Vec<Doomed>,
 }
 
-/// A reader whose request is over.
+/// A reader whose request is over, and the code for what it left open.
 #[derive(Debug)]
 pub(crate) enum Doomed {
     /// Of a subscription.
-    Sub(Box<Cursor>),
+    Sub(Box<Cursor>, ResetCode),
     /// Of a fetch.
-    Fetch(Box<FetchReader>),
+    Fetch(Box<FetchReader>, ResetCode),
 }
 
 /// Where objects come from on this session.
@@ -212,8 +213,8 @@ impl Session {
     pub(crate) fn clean_up(&mut self, sink: &mut dyn StreamSink) {
         for doomed in self.down.doomed.drain(..) {
             match doomed {
-                Doomed::Sub(mut cursor) => cursor.close(sink),
-                Doomed::Fetch(mut reader) => reader.close(sink),
+                Doomed::Sub(mut cursor, code) => cursor.close(sink, code),
+                Doomed::Fetch(mut reader, code) => reader.close(sink, code),
             }
         }
         for (stream, code) in self.up.stops.drain(..) {

@@ -103,8 +103,6 @@ pub(crate) struct Meta {
     pub(crate) properties: TrackProperties,
     /// Read out of it.
     pub(crate) info: TrackInfo,
-    /// Largest location that a source claims; the log may have less.
-    pub(crate) claimed: Option<Location>,
 }
 
 /// One track.
@@ -136,10 +134,9 @@ pub(crate) struct Upkeep {
 }
 
 impl Track {
-    /// Largest location known: the log's, or what a source claims
-    /// (draft-18 9.2.10: "A relay MUST set LARGEST_OBJECT to the largest of the following").
-    pub(crate) fn largest(&self) -> Option<Location> {
-        self.log.largest().max(self.meta.claimed)
+    /// Largest location known.
+    pub(crate) const fn largest(&self) -> Option<Location> {
+        self.log.largest()
     }
 
     /// The established source with the shortest root path: what we are downstream of.

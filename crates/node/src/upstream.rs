@@ -198,13 +198,13 @@ impl Node {
         let limits = self.config.track;
         let track = self.tracks.get_mut(key)?;
         if track.log.largest().is_none() {
-            let age = info.max_cache.or(limits.age);
+            let age = [info.max_cache, limits.age].into_iter().flatten().min();
             let limits = sluice_track::Limits { age, ..limits };
             track.log = Log::new(limits, info.priority.unwrap_or(TrackInfo::DEFAULT_PRIORITY));
         }
+        track.log.resume_track();
         track.meta.properties = properties;
         track.meta.info = info;
-        track.meta.claimed = track.meta.claimed.max(largest);
         track
             .log
             .add_source(source, Some(largest.map_or_else(Location::default, |l| Location::new(l.group, l.object + 1))));
@@ -213,7 +213,9 @@ impl Node {
         established.root_path = root_path;
         let last = largest?;
         let from_group = Location::new(last.group, 0);
-        let first = match track.log.largest() {
+        // draft-18 9.2.10: "A relay MUST set LARGEST_OBJECT to the largest of ... Any LARGEST_OBJECT value received".
+        track.log.learn_largest(last);
+        let first = match held.filter(|_| !is_new_incarnation) {
             None => from_group,
             Some(held) => {
                 let oldest = Location::new(last.group.saturating_sub(MAX_CATCH_UP_GROUPS), 0);
@@ -357,13 +359,12 @@ impl Node {
         (range, writer): (FetchRange, Option<sluice_track::WriterId>),
     ) {
         let Some(track) = self.tracks.get_mut(key) else { return };
-        let writer = writer.map_or_else(|| track.log.open_fetch(now, source, range, GroupOrder::Ascending), Ok);
+        let writer = writer.map_or_else(|| track.log.open_fetch(source, range, GroupOrder::Ascending), Ok);
         if let Ok(writer) = writer {
             let unknown = EndOfRange::Unknown { last: range.last };
-            if track.log.fetched_range(now, writer, unknown).is_ok() {
-                // The range is closed already; what is left to end is the writer.
-                let _ = track.log.finish(now, writer);
-            }
+            track.log.fetched_range(now, writer, unknown);
+            // An end that the log refuses leaves nothing open either.
+            let _ = track.log.finish(now, writer);
         }
         track.log.remove_source(now, source);
         self.fan_out(key, 0);
@@ -413,7 +414,6 @@ impl Node {
         self.end_readers(now, key, DoneCode::TrackEnded, "the publisher started the track anew");
         if let Some(track) = self.tracks.get_mut(key) {
             track.log = Log::new(self.config.track, TrackInfo::DEFAULT_PRIORITY);
-            track.meta.claimed = None;
         }
     }
 }

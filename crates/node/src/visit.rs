@@ -4,7 +4,7 @@ use crate::downstream::session_of;
 use crate::effects::TimerKey;
 use crate::metrics::MediaMetrics;
 use crate::node::{Hosted, Node};
-use crate::session::{Doomed, Kind, Session};
+use crate::session::{Kind, Session};
 use crate::tracks::Tracks;
 use sluice_moqt::RequestId;
 use sluice_moqt::error::{DoneCode, SessionCode};
@@ -76,7 +76,6 @@ impl Node {
             self.remove_reader(now, sub.track, id, request);
         } else if let Some(job) = session.down.fetches.remove(&request) {
             session.protocol.fetch_done(request);
-            session.down.doomed.push(Doomed::Fetch(Box::new(job.reader)));
             self.remove_reader(now, job.track, id, request);
         }
     }

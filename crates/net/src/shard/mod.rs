@@ -154,6 +154,12 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
         self.core.live
     }
 
+    /// Whether a stop is complete: turning on does nothing.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self.life, Life::Stopped)
+    }
+
     /// When the next turn is due: never (`None`), or at a time that may have passed.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
