@@ -1,7 +1,7 @@
 //! Certificates: the private authority of the trunks (`sluice ca`), and development certificates.
 //!
 //! A relay is who its trunk certificate says: the URI SAN `sluice:pop/NAME`. All keys are P-256, key files have mode 0600.
-//! Time is an argument; see [`crate::cli`] for who reads the clock.
+//! Time is an argument.
 
 mod cli;
 mod dev;

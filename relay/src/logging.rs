@@ -4,14 +4,14 @@ use anyhow::Context as _;
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
-/// Flags of the log output, shared by all programs.
+/// Flags of the log output, shared by the daemons.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
     /// What is logged: a level, or per module, such as `info,sluice_net=debug`
-    #[arg(long = "log", env = "SLUICE_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    #[arg(long = "log", env = "SLUICE_LOG", value_name = "FILTER", default_value = "info")]
     filter: String,
     /// How log lines look
-    #[arg(long = "log-format", env = "SLUICE_LOG_FORMAT", value_name = "FORMAT", default_value = "human", global = true)]
+    #[arg(long = "log-format", env = "SLUICE_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
     format: LogFormat,
 }
 

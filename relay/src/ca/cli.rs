@@ -67,7 +67,9 @@ fn section(dir: &Path, files: &Files) -> String {
 /// What the user can mend by other arguments is a matter of usage.
 fn with_code(error: CaError) -> anyhow::Error {
     let exit = match error {
-        CaError::Exists(_) | CaError::NoAuthority(_) | CaError::NotACertificate(_) | CaError::Mismatch(_) => Exit::Usage,
+        CaError::Exists(_) | CaError::NoAuthority(_) | CaError::NotACertificate(_) | CaError::Mismatch(_) => {
+            Exit::Usage
+        }
         CaError::Io { .. } | CaError::Certificate(_) => Exit::Failed,
     };
     exit.because(error)

@@ -1,6 +1,9 @@
 //! Development certificates: made when needed, renewed when old, for this machine only.
 
-use super::{Authority, CaError, DAY, Files, ca_params, io_error, is_valid, leaf_params, read_certificate, trunk_params, write_pair};
+use super::{
+    Authority, CaError, DAY, Files, ca_params, io_error, is_valid, leaf_params, read_certificate, trunk_params,
+    write_pair,
+};
 use rcgen::{CertificateParams, KeyPair, SanType};
 use sluice_topology::PopId;
 use std::fs::{self, File};

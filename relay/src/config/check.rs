@@ -85,7 +85,8 @@ impl<'a> Checker<'a> {
         let mut peers: Vec<Peer> = Vec::new();
         let mut whole = true;
         for entry in self.raw.entries.get("peer").into_iter().flatten() {
-            let (pop, addr) = (self.entry_required(entry, &keys::PEER_POP), self.entry_required(entry, &keys::PEER_ADDR));
+            let (pop, addr) =
+                (self.entry_required(entry, &keys::PEER_POP), self.entry_required(entry, &keys::PEER_ADDR));
             let price = self.entry_value(entry, &keys::PEER_PRICE);
             let cap = self.entry_value(entry, &keys::PEER_CAP);
             let (Some(pop), Some(addr), Some(price)) = (pop, addr, price) else {

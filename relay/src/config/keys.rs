@@ -119,8 +119,7 @@ keys! {
     POP: "pop" One PopId = None;
     /// The tier of this relay: an edge terminates clients, an origin homes namespaces.
     ROLE: "role" One Role = Some("edge");
-    /// Threads that forward media. One carries about 500 viewers of 8 Mbit/s; more than the machine has cores is
-    /// never faster.
+    /// Threads that forward media. More than the machine has cores is never faster.
     SHARDS: "shards" One Shards = Some("1");
     /// Folder of what outlives a restart: the node key, from which connection resets and tokens derive. The PoP's
     /// name is appended, so that relays of one machine do not share it.

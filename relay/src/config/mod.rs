@@ -213,22 +213,13 @@ impl Config {
         let file = RawConfig::from_toml(text.as_deref().unwrap_or_default(), &mut problems);
         let env = RawConfig::from_texts(raw::texts_of_env(&sources.env), env_place, &mut problems);
         let flags = RawConfig::from_texts(sources.flags.into_texts(), flag_place, &mut problems);
-        let broken_file = !problems.is_empty() && file.values.is_empty();
         let raw = RawConfig::effective(flags, env, file);
         let folder = path.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-        // What a broken file lacks is not missing.
-        let mut config = None;
-        if !broken_file {
-            config = Checker::new(&raw, folder, &mut problems).config();
-        }
+        let config = Checker::new(&raw, folder, &mut problems).config();
         let file = path.map(|p| p.display().to_string());
         match config.filter(|_| problems.is_empty()) {
             Some(config) => Ok(Loaded { config, effective: Effective { file, raw } }),
-            None => {
-                // By line, then what stands nowhere; the sort is stable.
-                problems.sort_by_key(|p| if let Place::Line(line) = p.place { line } else { usize::MAX });
-                Err(Problems { file, list: problems })
-            }
+            None => Err(Problems::new(file, problems)),
         }
     }
 

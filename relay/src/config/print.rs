@@ -57,11 +57,8 @@ impl fmt::Display for Effective {
         for (section, entries) in &self.raw.entries {
             for entry in entries {
                 writeln!(f, "\n[[{section}]]")?;
-                for (name, raw) in &entry.values {
-                    if let Some(spec) = keys::find(name) {
-                        self.write(f, spec.leaf(), spec, raw)?;
-                    }
-                }
+                let mut known = entry.values.iter().filter_map(|(name, raw)| keys::find(name).zip(Some(raw)));
+                known.try_for_each(|(spec, raw)| self.write(f, spec.leaf(), spec, raw))?;
             }
         }
         Ok(())

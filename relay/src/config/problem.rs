@@ -24,6 +24,16 @@ pub struct Problem {
     pub what: Wrong,
 }
 
+impl Problem {
+    const fn missing(&self) -> Option<&'static str> {
+        if let Wrong::Missing { key, .. } = self.what { Some(key) } else { None }
+    }
+
+    fn mistyped(&self) -> Option<&str> {
+        if let Wrong::Type { key, .. } = &self.what { Some(key) } else { None }
+    }
+}
+
 /// What is wrong at a [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,12 +104,22 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     /// The file's name, where there is one.
-    pub(super) file: Option<String>,
+    file: Option<String>,
     /// In the order of the file, then the rest.
-    pub(super) list: Vec<Problem>,
+    list: Vec<Problem>,
 }
 
 impl Problems {
+    /// Orders `list` by line, then what stands elsewhere, and leaves out what is "missing" only because of another
+    /// problem: in a file that cannot be read, or for a value of the wrong type.
+    pub(super) fn new(file: Option<String>, mut list: Vec<Problem>) -> Self {
+        let unread = list.iter().any(|p| matches!(p.what, Wrong::Syntax(_)));
+        let mistyped: Vec<String> = list.iter().filter_map(|p| p.mistyped()).map(str::to_owned).collect();
+        list.retain(|p| p.missing().is_none_or(|key| !unread && !mistyped.iter().any(|wrong| wrong == key)));
+        list.sort_by_key(|p| if let Place::Line(line) = p.place { line } else { usize::MAX });
+        Self { file, list }
+    }
+
     /// The problems, at least one.
     #[must_use]
     pub fn list(&self) -> &[Problem] {

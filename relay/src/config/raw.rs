@@ -176,7 +176,12 @@ impl FileReader<'_> {
     fn repeated(&mut self, section: &'static str, value: &Spanned<DeValue<'_>>) {
         let place = Place::Line(self.lines.line(&value.span()));
         let Some(array) = value.get_ref().as_array() else {
-            return self.wrong_type(place, format!("[[{section}]]"), value, "an array of tables, written with two brackets");
+            return self.wrong_type(
+                place,
+                format!("[[{section}]]"),
+                value,
+                "an array of tables, written with two brackets",
+            );
         };
         let mut entries = Vec::new();
         for item in array {

@@ -148,11 +148,7 @@ impl<const MIN_MS: u64, const MAX_MS: u64> Span<MIN_MS, MAX_MS> {
 
 impl<const MIN_MS: u64, const MAX_MS: u64> Value for Span<MIN_MS, MAX_MS> {
     fn allowed() -> String {
-        format!(
-            "{} to {}, such as `1500ms` or `30s`",
-            in_units(MIN_MS, &SPAN_UNITS),
-            in_units(MAX_MS, &SPAN_UNITS)
-        )
+        format!("{} to {}, such as `1500ms` or `30s`", in_units(MIN_MS, &SPAN_UNITS), in_units(MAX_MS, &SPAN_UNITS))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -180,11 +176,7 @@ impl Bandwidth {
 
 impl Value for Bandwidth {
     fn allowed() -> String {
-        format!(
-            "{} to {}, such as `2Gbit/s`",
-            in_units(RATE_MIN, &RATE_UNITS),
-            in_units(RATE_MAX, &RATE_UNITS)
-        )
+        format!("{} to {}, such as `2Gbit/s`", in_units(RATE_MIN, &RATE_UNITS), in_units(RATE_MAX, &RATE_UNITS))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -332,8 +324,7 @@ impl Value for Namespace {
 
 /// `1.5GiB` by `units`, which are tried in order: a unit stands before those that are its suffix.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let (number, scale) =
-        units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.trim_end(), *scale)))?;
+    let (number, scale) = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.trim_end(), *scale)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     // Twelve digits are more than any value needs.
     let digits = |s: &str| s.len() <= 12 && s.bytes().all(|b| b.is_ascii_digit());
