@@ -219,7 +219,7 @@ fn read_private(payload: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn to_micros(time: u64, timescale: Option<u64>) -> u64 {
-    let scale = timescale.filter(|s| *s > 0).unwrap_or(u64::from(MICROS));
+    let scale = timescale.filter(|s| *s > 0).unwrap_or_else(|| MICROS.into());
     u64::try_from(u128::from(time) * u128::from(MICROS) / u128::from(scale)).unwrap_or(u64::MAX)
 }
 
@@ -251,4 +251,3 @@ fn read_cmaf(
     });
     frames.collect()
 }
-

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Frames held for one track before order gives way to memory.
 const MAX_HELD: usize = 4096;
+/// Bytes held for all tracks before order gives way to memory.
+const MAX_HELD_BYTES: usize = 64 << 20;
 
 /// Takes frames that are in decode order within each track and returns them in decode order across tracks.
 ///
@@ -15,6 +17,7 @@ const MAX_HELD: usize = 4096;
 pub struct Interleaver {
     tracks: Vec<Queue>,
     lead: i64,
+    held_bytes: usize,
     finished: bool,
 }
 
@@ -30,16 +33,15 @@ impl Interleaver {
     /// A merger for these tracks that waits for a silent one as long as the others are at most `lead` ahead.
     #[must_use]
     pub fn new(tracks: &[TrackInfo], lead: Duration) -> Self {
-        let tracks = tracks
-            .iter()
-            .map(|t| Queue { timescale: t.timescale, frames: VecDeque::new(), reached: None })
-            .collect();
-        Self { tracks, lead: i64::try_from(lead.as_nanos()).unwrap_or(i64::MAX), finished: false }
+        let tracks =
+            tracks.iter().map(|t| Queue { timescale: t.timescale, frames: VecDeque::new(), reached: None }).collect();
+        Self { tracks, lead: i64::try_from(lead.as_nanos()).unwrap_or(i64::MAX), held_bytes: 0, finished: false }
     }
 
     /// Takes the next frame of its track; frames of unknown tracks are dropped.
     pub fn push(&mut self, frame: Frame) {
         if let Some(queue) = self.tracks.get_mut(frame.track) {
+            self.held_bytes = self.held_bytes.saturating_add(frame.data.len());
             queue.frames.push_back(frame);
         }
     }
@@ -51,8 +53,8 @@ impl Interleaver {
 
     /// Bytes held.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.tracks.iter().flat_map(|t| &t.frames).map(|f| f.data.len()).sum()
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The next frame in order, ties by track index.
@@ -63,13 +65,14 @@ impl Interleaver {
         }
         let queue = self.tracks.get_mut(index)?;
         let frame = queue.frames.pop_front()?;
+        self.held_bytes = self.held_bytes.saturating_sub(frame.data.len());
         queue.reached = Some(to_nanos(frame.dts.saturating_add(i64::from(frame.duration)), queue.timescale));
         Some(frame)
     }
 
     /// Whether an empty track may still bring a frame before `time`.
     fn waits(&self, time: i64) -> bool {
-        if self.tracks.iter().any(|q| q.frames.len() >= MAX_HELD) {
+        if self.held_bytes >= MAX_HELD_BYTES || self.tracks.iter().any(|q| q.frames.len() >= MAX_HELD) {
             return false;
         }
         let newest = self.tracks.iter().filter_map(Queue::tail).max().unwrap_or(time);

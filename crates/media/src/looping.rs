@@ -85,8 +85,7 @@ mod tests {
                 for n in 0..count {
                     let dts = n * i64::from(duration);
                     let data = Bytes::new();
-                    let frame =
-                        looper.push(Frame { track: index, dts, pts: dts, duration, keyframe: true, data });
+                    let frame = looper.push(Frame { track: index, dts, pts: dts, duration, keyframe: true, data });
                     assert!(frame.dts >= ends[index]);
                     assert!(index == 1 || frame.dts == ends[index], "turn {turn}");
                     ends[index] = frame.dts + i64::from(duration);

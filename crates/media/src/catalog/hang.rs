@@ -77,10 +77,7 @@ pub(super) fn read(json: &[u8]) -> Result<Broadcast, CatalogError> {
     let fail = |cause: String| CatalogError::Json { track: HANG_TRACK, cause };
     let root: Root = serde_json::from_slice(json).map_err(|e| fail(e.to_string()))?;
     let video = root.video.renditions.into_iter().map(|(name, video)| {
-        let format = Format::Video {
-            width: video.coded_width.unwrap_or(0),
-            height: video.coded_height.unwrap_or(0),
-        };
+        let format = Format::Video { width: video.coded_width.unwrap_or(0), height: video.coded_height.unwrap_or(0) };
         (name, format, video.framerate, video.common)
     });
     let audio = root.audio.renditions.into_iter().map(|(name, audio)| {
@@ -135,11 +132,9 @@ fn common(rendition: &Rendition) -> Option<Common> {
         Container::Unsupported(_) => return None,
     };
     let info = &rendition.info;
-    // In CMAF the init segment configures the decoder.
-    let needs = init.is_none() && !info.config.is_empty();
     Some(Common {
         codec: info.codec.clone(),
-        description: needs.then(|| to_hex(&info.config)),
+        description: Some(&info.config).filter(|c| !c.is_empty()).map(|c| to_hex(c)),
         bitrate: info.bitrate,
         container: Wire { kind: kind.to_owned(), init },
     })

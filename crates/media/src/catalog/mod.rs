@@ -5,6 +5,8 @@
 
 mod hang;
 mod msf;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use crate::fmp4::{MuxError, init};

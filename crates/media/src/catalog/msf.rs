@@ -113,9 +113,7 @@ impl Track {
 
 fn rendition(track: Track, kind: Kind, init: Option<Bytes>) -> Rendition {
     let format = match kind {
-        Kind::Video => {
-            Format::Video { width: track.video.width.unwrap_or(0), height: track.video.height.unwrap_or(0) }
-        }
+        Kind::Video => Format::Video { width: track.video.width.unwrap_or(0), height: track.video.height.unwrap_or(0) },
         Kind::Audio => Format::Audio {
             sample_rate: track.audio.samplerate.unwrap_or(48_000),
             channels: match track.audio.channel_config.as_deref() {
@@ -137,11 +135,7 @@ fn rendition(track: Track, kind: Kind, init: Option<Bytes>) -> Rendition {
 }
 
 pub(super) fn write(broadcast: &Broadcast) -> String {
-    let mut root = Root {
-        version: "draft-01".into(),
-        tracks: Vec::new(),
-        init_data_list: Vec::new(),
-    };
+    let mut root = Root { version: "draft-01".into(), tracks: Vec::new(), init_data_list: Vec::new() };
     for rendition in &broadcast.renditions {
         let config = Some(&rendition.info.config).filter(|c| !c.is_empty());
         let (packaging, init) = match &rendition.container {

@@ -258,7 +258,9 @@ impl Demuxer {
 
     fn check_samples(&self, code: Code, samples: &[Sample]) -> Result<(), DemuxError> {
         if let Some(first) = samples.first().filter(|s| s.offset < self.base) {
-            return Err(self.broken(code, format!("the data of a sample lies at {}, before what is kept", first.offset)));
+            return Err(
+                self.broken(code, format!("the data of a sample lies at {}, before what is kept", first.offset))
+            );
         }
         let largest = samples.iter().map(|s| u64::from(s.size)).max().unwrap_or(0);
         self.within(code, largest, "bytes for a sample", self.limits.box_bytes)

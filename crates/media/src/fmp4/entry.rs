@@ -71,7 +71,11 @@ fn parse_audio(entry: Child<'_>) -> Option<Entry> {
             let decoder = Esds::decode(&mut &*esds).ok()?.es_desc.dec_config;
             rate = rate.or_else(|| Some(u64::from(decoder.avg_bitrate)).filter(|r| *r > 0));
             match (decoder.object_type_indication, decoder.dec_specific) {
-                (0x40, Some(specific)) => (format!("mp4a.40.{}", specific.profile), specific.raw.into()),
+                (0x40, Some(specific)) => {
+                    // Old writers put 2 channels into the entry whatever the stream has.
+                    channels = aac_channels(specific.chan_conf).unwrap_or(channels);
+                    (format!("mp4a.40.{}", specific.profile), specific.raw.into())
+                }
                 (0x69 | 0x6B, _) => ("mp3".to_owned(), Bytes::new()),
                 _ => return None,
             }
@@ -87,6 +91,16 @@ fn parse_audio(entry: Child<'_>) -> Option<Entry> {
     };
     let format = Format::Audio { sample_rate, channels };
     Some(Entry { codec, config, format, bitrate: rate })
+}
+
+/// ISO 14496-3 table 1.19; 0 means that the stream itself says it.
+fn aac_channels(configuration: u8) -> Option<u32> {
+    match configuration {
+        1..=6 => Some(configuration.into()),
+        7 | 12 | 14 => Some(8),
+        11 => Some(7),
+        _ => None,
+    }
 }
 
 fn bitrate(boxes: &[u8]) -> Option<u64> {
@@ -244,12 +258,8 @@ fn esds(config: &[u8], bitrate: Option<u64>) -> Esds {
     let [_, low] = (first >> 7).to_be_bytes();
     let [profile, _] = (first >> 3).to_be_bytes();
     let [_, channels] = (first >> 3).to_be_bytes();
-    let specific = DecoderSpecific {
-        profile,
-        freq_index: low & 0x0F,
-        chan_conf: channels & 0x0F,
-        raw: config.to_vec(),
-    };
+    let specific =
+        DecoderSpecific { profile, freq_index: low & 0x0F, chan_conf: channels & 0x0F, raw: config.to_vec() };
     Esds {
         es_desc: EsDescriptor {
             es_id: 1,

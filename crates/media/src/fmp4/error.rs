@@ -30,7 +30,9 @@ pub enum DemuxError {
         limit: u64,
     },
     /// A box contradicts the format.
-    #[error("box `{code}` at byte {offset} is broken: {cause}; write the file again, for instance with `ffmpeg -i IN -c copy OUT`")]
+    #[error(
+        "box `{code}` at byte {offset} is broken: {cause}; write the file again, for instance with `ffmpeg -i IN -c copy OUT`"
+    )]
     Broken {
         /// Which box.
         code: Code,
@@ -40,7 +42,9 @@ pub enum DemuxError {
         cause: String,
     },
     /// Fragments come before the `moov` that describes them.
-    #[error("box `{code}` at byte {offset} comes before `moov`: the start of the stream is missing; restart the encoder, or {FIX}")]
+    #[error(
+        "box `{code}` at byte {offset} comes before `moov`: the start of the stream is missing; restart the encoder, or {FIX}"
+    )]
     NoInit {
         /// Which box.
         code: Code,

@@ -5,9 +5,7 @@ use super::entry;
 use super::error::MuxError;
 use crate::frame::{Format, Kind, TrackInfo, rescale};
 use bytes::Bytes;
-use mp4_atom::{
-    Decode as _, Dinf, Dref, Ftyp, Hdlr, Mdhd, Mvhd, Smhd, Stco, Stsc, Stsz, Stts, Tkhd, Trex, Url, Vmhd,
-};
+use mp4_atom::{Decode as _, Dinf, Dref, Ftyp, Hdlr, Mdhd, Mvhd, Smhd, Stco, Stsc, Stsz, Stts, Tkhd, Trex, Url, Vmhd};
 
 /// Defaults of a track's samples in fragments (`trex`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -41,8 +41,7 @@ impl Muxer {
     /// # Errors
     /// No tracks, or a codec without a sample entry.
     pub fn new(tracks: &[TrackInfo]) -> Result<Self, MuxError> {
-        let infos: Vec<_> =
-            tracks.iter().zip(1..).map(|(track, id)| TrackInfo { id, ..track.clone() }).collect();
+        let infos: Vec<_> = tracks.iter().zip(1..).map(|(track, id)| TrackInfo { id, ..track.clone() }).collect();
         let output = VecDeque::from([init::write(&infos)?]);
         let tracks = infos.into_iter().map(|info| Track { info, run: Vec::new(), last: None, step: 0 }).collect();
         Ok(Self { tracks, sequence: 0, output })
@@ -62,9 +61,10 @@ impl Muxer {
         }
         let continues = track.close_last(frame.dts);
         let opens_picture_group = frame.keyframe && track.info.kind() == Kind::Video;
-        let too_long = track.run.first().is_some_and(|first| {
-            to_duration(frame.dts.saturating_sub(first.dts), track.info.timescale) >= FRAGMENT
-        });
+        let too_long = track
+            .run
+            .first()
+            .is_some_and(|first| to_duration(frame.dts.saturating_sub(first.dts), track.info.timescale) >= FRAGMENT);
         if !track.run.is_empty() && (!continues || opens_picture_group || too_long) {
             self.flush()?;
         }
@@ -92,12 +92,8 @@ impl Muxer {
         for track in &mut self.tracks {
             track.guess_last();
         }
-        let runs: Vec<_> = self
-            .tracks
-            .iter()
-            .filter(|t| !t.run.is_empty())
-            .map(|t| Run { id: t.info.id, frames: &t.run })
-            .collect();
+        let runs: Vec<_> =
+            self.tracks.iter().filter(|t| !t.run.is_empty()).map(|t| Run { id: t.info.id, frames: &t.run }).collect();
         if runs.is_empty() {
             return Ok(());
         }

@@ -180,7 +180,7 @@ impl Run<'_> {
         for entry in &trun.samples {
             let size = entry.size.unwrap_or(self.defaults.size);
             let duration = entry.duration.unwrap_or(self.defaults.duration);
-            let composition = i64::from(entry.cts.unwrap_or(0));
+            let composition = entry.cts.unwrap_or(0);
             let non_sync = entry.flags.unwrap_or(self.defaults.flags) & NON_SYNC != 0;
             out.push(Sample {
                 track: self.track,

@@ -18,6 +18,9 @@ const LEAD: Duration = Duration::from_secs(6);
 /// Room before time 0 for decode times that are worked out from presentation times.
 const REORDER: Duration = Duration::from_secs(1);
 
+/// Bytes held while a decoder configuration has not come; what comes then is dropped.
+const MAX_UNCONFIGURED: usize = 64 << 20;
+
 /// One received object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -82,7 +85,7 @@ impl Unpackager {
         let renditions = &broadcast.renditions;
         let mut refused = Vec::new();
         let mut readers = Vec::new();
-        let guess = renditions.iter().any(|r| reader::guesses_decode_times(r));
+        let guess = renditions.iter().any(reader::guesses_decode_times);
         let least = if guess { REORDER } else { Duration::ZERO };
         let leads = leads(renditions.iter().map(|r| &r.info), least);
         for ((index, rendition), lead) in renditions.iter().enumerate().zip(leads) {
@@ -178,7 +181,9 @@ impl Unpackager {
                     info.config = config;
                     self.unconfigured = self.unconfigured.saturating_sub(1);
                 }
-                self.merger.push(frame);
+                if self.unconfigured == 0 || self.merger.held_bytes() < MAX_UNCONFIGURED {
+                    self.merger.push(frame);
+                }
             }
         }
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 const PATIENCE: usize = 3;
 /// Objects that may pile up behind a missing one.
 const MAX_HELD: usize = 64;
+/// Groups kept while none has come from its beginning.
+const MAX_WAITING: usize = 16;
 /// Bytes that may wait in one track.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -33,8 +35,8 @@ pub(super) struct Order {
     groups: BTreeMap<u64, Group>,
     /// The group being read.
     current: Option<u64>,
-    /// Groups below this are over.
-    floor: u64,
+    /// Groups below this are over; `None` before the first group was chosen.
+    floor: Option<u64>,
     bytes: usize,
     finished: bool,
     lost: u64,
@@ -48,9 +50,15 @@ struct Group {
     ended: bool,
 }
 
+impl Group {
+    fn bytes(&self) -> usize {
+        self.held.values().map(|incoming| incoming.payload.len()).sum()
+    }
+}
+
 impl Order {
     pub(super) fn push(&mut self, group: u64, object: u64, incoming: Incoming) {
-        if group < self.floor {
+        if self.is_over(group) {
             return;
         }
         let entry = self.groups.entry(group).or_default();
@@ -59,10 +67,16 @@ impl Order {
         }
         self.bytes = self.bytes.saturating_add(incoming.payload.len());
         entry.held.insert(object, incoming);
+        // Without a beginning nothing can be chosen: keep the newest.
+        while self.floor.is_none() && (self.groups.len() > MAX_WAITING || self.bytes > MAX_BYTES) {
+            let oldest = self.groups.pop_first();
+            let freed = oldest.map_or(0, |(_, group)| group.bytes());
+            self.bytes = self.bytes.saturating_sub(freed);
+        }
     }
 
     pub(super) fn end_group(&mut self, group: u64) {
-        if group >= self.floor {
+        if !self.is_over(group) {
             self.groups.entry(group).or_default().ended = true;
         }
     }
@@ -83,9 +97,11 @@ impl Order {
         };
         let impatient = self.impatient(current);
         let group = self.groups.get_mut(&current)?;
-        let due = group.held.first_key_value().map(|(object, _)| *object).filter(|object| {
-            *object == group.next || group.ended || impatient || group.held.len() > MAX_HELD
-        });
+        let due = group
+            .held
+            .first_key_value()
+            .map(|(object, _)| *object)
+            .filter(|object| *object == group.next || group.ended || impatient || group.held.len() > MAX_HELD);
         if let Some(object) = due {
             let incoming = group.held.remove(&object)?;
             group.next = object.saturating_add(1);
@@ -95,11 +111,15 @@ impl Order {
         if group.ended || impatient {
             self.lost = self.lost.saturating_add(u64::from(!group.ended && !self.finished));
             self.groups.remove(&current);
-            self.floor = current.saturating_add(1);
+            self.floor = Some(current.saturating_add(1));
             self.current = None;
             return Some(Next::GroupEnd);
         }
         None
+    }
+
+    fn is_over(&self, group: u64) -> bool {
+        self.floor.is_some_and(|floor| group < floor)
     }
 
     /// Whether nothing more is waited for in `group`.
@@ -110,26 +130,28 @@ impl Order {
     /// The group to read next. The first of all must be here from its beginning; after that the following id, or,
     /// once enough newer ones are here, the lowest.
     fn choose(&mut self) -> Option<u64> {
-        if self.floor == 0 {
+        let Some(floor) = self.floor else {
             let whole = |group: &Group| group.held.contains_key(&0);
             let first = *self.groups.iter().find(|(_, group)| whole(group))?.0;
             self.groups = self.groups.split_off(&first);
-            self.floor = first;
-            self.bytes = self.groups.values().flat_map(|g| g.held.values()).map(|i| i.payload.len()).sum();
+            self.floor = Some(first);
+            self.bytes = self.groups.values().map(Group::bytes).sum();
             return Some(first);
-        }
+        };
+        let mut following = floor;
         // Known only by its end, a group says nothing: its id is as good as missing.
         while let Some(entry) = self.groups.first_entry() {
             if !entry.get().ended || !entry.get().held.is_empty() {
                 break;
             }
             let group = entry.remove_entry().0;
-            if group == self.floor {
-                self.floor = group.saturating_add(1);
+            if group == following {
+                following = group.saturating_add(1);
             }
         }
+        self.floor = Some(following);
         let lowest = *self.groups.first_key_value()?.0;
-        (lowest == self.floor || self.impatient(lowest) || self.groups.len() >= PATIENCE).then_some(lowest)
+        (lowest == following || self.impatient(lowest) || self.groups.len() >= PATIENCE).then_some(lowest)
     }
 }
 
@@ -158,6 +180,16 @@ mod tests {
         object(&mut order, 8, 0);
         object(&mut order, 7, 4);
         assert_eq!(drain(&mut order), [(8, 0)]);
+    }
+
+    #[test]
+    fn groups_without_a_beginning_do_not_pile_up() {
+        let mut order = Order::default();
+        (0..1000).for_each(|group| object(&mut order, group, 1));
+        assert_eq!((order.groups.len(), order.bytes), (MAX_WAITING, MAX_WAITING));
+        object(&mut order, 999, 0);
+        assert_eq!(drain(&mut order), [(999, 0), (999, 1)]);
+        assert_eq!(order.bytes, 0);
     }
 
     #[test]

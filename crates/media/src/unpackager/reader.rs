@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 /// Frames of one group held to work out decode times.
 const MAX_GROUP_FRAMES: usize = 8192;
+/// Bytes of one group held for that.
+const MAX_GROUP_BYTES: usize = 64 << 20;
 
 /// Reads one rendition.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct Guess {
     group: Vec<Frame>,
+    bytes: usize,
     delay: i64,
 }
 
@@ -115,10 +118,11 @@ impl Reader {
         while let Some(next) = self.order.poll() {
             match next {
                 Next::Object { group, object, incoming } => {
-                    let read = self.read_object(&incoming, object);
-                    let track = &self.name;
-                    let named = |cause| UnpackError::Object { track: track.clone(), group, object, cause };
-                    result = result.and(read.map_err(named));
+                    if let Err(cause) = self.read_object(&incoming, object)
+                        && result.is_ok()
+                    {
+                        result = Err(UnpackError::Object { track: self.name.clone(), group, object, cause });
+                    }
                 }
                 Next::GroupEnd => {
                     self.at_start = true;
@@ -144,8 +148,9 @@ impl Reader {
             }
             match &mut self.guess {
                 Some(guess) => {
+                    guess.bytes = guess.bytes.saturating_add(frame.data.len());
                     guess.group.push(frame);
-                    if guess.group.len() >= MAX_GROUP_FRAMES {
+                    if guess.group.len() >= MAX_GROUP_FRAMES || guess.bytes >= MAX_GROUP_BYTES {
                         self.settle_group();
                     }
                 }
@@ -159,6 +164,7 @@ impl Reader {
     fn settle_group(&mut self) {
         let Some(guess) = &mut self.guess else { return };
         let mut group = std::mem::take(&mut guess.group);
+        guess.bytes = 0;
         let mut times: Vec<i64> = group.iter().map(|f| f.pts).collect();
         times.sort_unstable();
         let delay = group.iter().zip(&times).map(|(frame, time)| time.saturating_sub(frame.pts)).max().unwrap_or(0);
@@ -179,7 +185,8 @@ impl Reader {
             frame.dts = next;
         }
         self.last_dts = Some(frame.dts);
-        self.first_time.get_or_insert(to_nanos(frame.pts, self.info.timescale));
+        let timescale = self.info.timescale;
+        self.first_time.get_or_insert_with(|| to_nanos(frame.pts, timescale));
         self.frames.push_back(frame);
     }
 }
