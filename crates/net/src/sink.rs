@@ -50,16 +50,21 @@ impl StreamSink for QuicSink<'_> {
 
     fn write(&mut self, stream: StreamId, chunks: &mut [Bytes]) -> Result<usize, SinkError> {
         let id = self.sendable(stream).ok_or(SinkError::Closed)?;
-        let offered: usize = chunks.iter().map(Bytes::len).sum();
-        let written = match self.quic.send_stream(id).write_chunks(chunks) {
-            Ok(written) => written.bytes,
-            Err(WriteError::Blocked) => 0,
-            Err(WriteError::Stopped(code)) => return Err(SinkError::Stopped(code.into_inner())),
-            Err(WriteError::ClosedStream) => return Err(SinkError::Closed),
-        };
-        self.tally.bytes += written as u64;
-        self.tally.blocked |= written < offered;
-        Ok(written)
+        let mut taken = 0;
+        // quinn-proto promises `Writable` only after a write that it refused whole, not after a partial one.
+        while chunks.iter().any(|chunk| !chunk.is_empty()) {
+            match self.quic.send_stream(id).write_chunks(chunks) {
+                Ok(written) => taken += written.bytes,
+                Err(WriteError::Blocked) => {
+                    self.tally.blocked = true;
+                    break;
+                }
+                Err(WriteError::Stopped(code)) => return Err(SinkError::Stopped(code.into_inner())),
+                Err(WriteError::ClosedStream) => return Err(SinkError::Closed),
+            }
+        }
+        self.tally.bytes += taken as u64;
+        Ok(taken)
     }
 
     fn finish(&mut self, stream: StreamId) {
