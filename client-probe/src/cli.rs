@@ -130,7 +130,7 @@ pub struct Ping {
 /// Flags of every verb that connects.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Trust the certificate authority in this PEM file, besides the system's
+    /// Trust the certificate authority in this PEM file in place of the system's
     #[arg(long, value_name = "PATH", conflicts_with = "insecure")]
     pub ca: Option<PathBuf>,
     /// Accept any certificate: for tests only

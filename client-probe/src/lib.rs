@@ -1,7 +1,7 @@
 //! The measuring command line: publish, watch, load, ping, diff.
 //!
 //! ```text
-//! cli -> verbs -> host (the shard loop) -> core::Client: a pure `App` of many publishing and watching sessions
+//! cli -> run -> adapter (the shard loop) -> host: a verb driving core::Client, a pure `App` of many sessions
 //!           \-> source (files, stdin, test pattern), manifest, report
 //! ```
 //!
@@ -14,13 +14,20 @@
 //! assert!(matches!(cli.verb, sluice_client_probe::cli::Verb::Watch(_)));
 //! ```
 
+mod adapter;
 pub mod cli;
 pub mod core;
 pub mod exit;
+mod figures;
+mod host;
 pub mod manifest;
+mod output;
+mod patience;
 mod report;
 mod run;
 mod sidefile;
+mod source;
+mod studio;
 pub mod url;
 mod verbs;
 

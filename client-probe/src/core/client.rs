@@ -69,14 +69,15 @@ impl Client {
         id
     }
 
-    /// Answers [`Event::Resolve`], or moves a link that waits: dials the new target at once.
-    pub fn retarget(&mut self, now: Instant, link: LinkId, target: Target) {
-        if let Some(known) = self.links.get_mut(&link) {
+    /// Answers [`Event::Resolve`], and dials at once: the new target, or the old one where the URI is of no use.
+    pub fn retarget(&mut self, now: Instant, link: LinkId, target: Option<Target>) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        if let Some(target) = target {
             known.set_target(target);
-            match known.phase {
-                Phase::Unresolved | Phase::Waiting(_) => self.dial(now, link),
-                Phase::Dialing | Phase::Connected(_) | Phase::Closed => {}
-            }
+        }
+        match known.phase {
+            Phase::Unresolved | Phase::Waiting(_) => self.dial(now, link),
+            Phase::Dialing | Phase::Connected(_) | Phase::Closed => {}
         }
     }
 

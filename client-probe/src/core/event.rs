@@ -127,11 +127,9 @@ fn exit_of_close(reason: &CloseReason) -> Exit {
     }
 }
 
-/// TLS alerts reach us as text. RFC 9001 4.8: a TLS alert is the QUIC error 0x100 plus its number; alert 120 is
-/// no_application_protocol (RFC 7301), which is ours to explain as a protocol that the peer does not speak.
+/// TLS alerts reach us in the words of `sluice_net`.
 fn exit_of_transport(text: &str) -> Exit {
-    if text.contains("error 120") || text.contains("no_application_protocol") || text.contains("NoApplicationProtocol")
-    {
+    if text.contains("application protocol") {
         Exit::Protocol
     } else if text.contains("cryptographic handshake") || text.contains("certificate") {
         Exit::Tls
@@ -207,8 +205,8 @@ mod tests {
         let peer = |code: SessionCode| CloseReason::Peer { code: code.code(), reason: String::new() };
         let cases = [
             (CloseReason::TimedOut, Exit::Unreachable),
-            (CloseReason::Transport("the cryptographic handshake failed: error 48: UnknownIssuer".into()), Exit::Tls),
-            (CloseReason::Transport("the cryptographic handshake failed: error 120".into()), Exit::Protocol),
+            (CloseReason::Transport("peer's certificate is from an unknown issuer: UnknownIssuer".into()), Exit::Tls),
+            (CloseReason::Transport("peer refuses us: our no common application protocol".into()), Exit::Protocol),
             (CloseReason::Transport("connection refused".into()), Exit::Unreachable),
             (peer(SessionCode::Unauthorized), Exit::Auth),
             (peer(SessionCode::InvalidPath), Exit::Protocol),

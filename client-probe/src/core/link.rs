@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// ALPN of draft 18 over raw QUIC.
-pub(super) const ALPN: &[u8] = b"moqt-18";
+pub const ALPN: &[u8] = b"moqt-18";
 
 /// Where a link goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,12 @@ impl Target {
     pub fn new(url: &StreamUrl, addrs: Vec<SocketAddr>) -> Option<Self> {
         let target = Self { addrs, server_name: url.host().to_owned(), authority: url.authority() };
         (!target.addrs.is_empty()).then_some(target)
+    }
+
+    /// Whether some address needs an IPv6 socket.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.addrs.iter().any(SocketAddr::is_ipv6)
     }
 
     /// SETUP AUTHORITY.

@@ -27,4 +27,4 @@ pub use assemble::Keep;
 pub use broadcast::{Broadcast, Outgoing};
 pub use client::Client;
 pub use event::{Down, Event, LinkId, Object};
-pub use link::{Role, Target};
+pub use link::{ALPN, Role, Target};

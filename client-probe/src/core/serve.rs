@@ -3,7 +3,7 @@
 use super::broadcast::{Broadcast, Track};
 use super::tally::Tally;
 use bytes::Bytes;
-use sluice_moqt::error::{DoneCode, RequestCode};
+use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
 use sluice_moqt::message::{
     Class, FetchKind, FetchOk, Params, PublishDone, RequestError, RequestOk, SubscribeOk, Timeouts,
 };
@@ -71,7 +71,7 @@ impl Serving {
     pub(super) fn handle_event(&mut self, now: Instant, session: &mut Session, broadcast: &Broadcast, event: Event) {
         match event {
             Event::Subscribe { request, track, params, .. } => {
-                match self.subscribe(now, session, (request, &track, &params), broadcast) {
+                match self.subscribe(session, (request, &track, &params), broadcast) {
                     Ok(ok) => session.accept_subscribe(request, ok),
                     Err(refusal) => session.reject(request, refusal.into()),
                 }
@@ -106,7 +106,6 @@ impl Serving {
 
     fn subscribe(
         &mut self,
-        now: Instant,
         session: &mut Session,
         (request, name, params): (RequestId, &TrackName, &Params),
         broadcast: &Broadcast,
@@ -127,7 +126,7 @@ impl Serving {
             max_lag_groups: MAX_LAG_GROUPS,
             forward,
         };
-        let cursor = Cursor::new(now, config, &track.log);
+        let cursor = Cursor::new(config, &track.log);
         // "A publisher MUST save the Largest Location communicated in SUBSCRIBE_OK" (draft-18 5.1).
         let joining = if forward == Forward::On { largest } else { None };
         let subscription = Subscription { track: name.name().clone(), cursor, joining, forward };
@@ -290,13 +289,13 @@ impl Serving {
         for closing in self.closing.drain(..) {
             match closing {
                 Closing::Subscription(mut subscription, owed) => {
-                    subscription.cursor.close(sink);
+                    subscription.cursor.close(sink, ResetCode::Cancelled);
                     if let Some(request) = owed {
                         let streams = subscription.cursor.streams_opened();
                         session.publish_done(request, done(DoneCode::UpdateFailed, streams));
                     }
                 }
-                Closing::Fetch(mut fetch) => fetch.reader.close(sink),
+                Closing::Fetch(mut fetch) => fetch.reader.close(sink, ResetCode::Cancelled),
             }
         }
         let mut pending = false;
