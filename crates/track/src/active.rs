@@ -167,11 +167,15 @@ mod tests {
     #[test]
     fn groups_in_flight_are_ranked_in_their_order() {
         let mut ascending = InFlight::new(GroupOrder::Ascending);
-        [10, 12, 11, 9].map(|group| open(&mut ascending, group));
+        for group in [10, 12, 11, 9] {
+            open(&mut ascending, group);
+        }
         let ranked = ranks(&ascending);
         assert!(ranked.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1), "{ranked:?}");
         let mut descending = InFlight::new(GroupOrder::Descending);
-        [10, 12, 11, 9].map(|group| open(&mut descending, group));
+        for group in [10, 12, 11, 9] {
+            open(&mut descending, group);
+        }
         let ranked = ranks(&descending);
         assert!(ranked.windows(2).all(|pair| pair[0].0 > pair[1].0 && pair[0].1 < pair[1].1), "{ranked:?}");
     }

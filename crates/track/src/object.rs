@@ -51,6 +51,8 @@ enum Body {
 struct Filling {
     pieces: Vec<(BlockId, Bytes)>,
     tail: Option<(BlockId, BytesMut)>,
+    /// Bytes in pieces and tail.
+    len: usize,
     /// The tail's bytes for cut-through readers, copied once for all of them; dropped with the tail.
     shared: Vec<Bytes>,
     shared_len: usize,
@@ -116,7 +118,7 @@ impl Object {
     /// Bytes of the image that are there.
     pub(crate) fn available(&self) -> usize {
         match &self.body {
-            Body::Filling(filling) => filling.len(),
+            Body::Filling(filling) => filling.len,
             Body::Whole(..) | Body::Pieces(_) => self.wire_len(),
             Body::Unknown => 0,
         }
@@ -173,7 +175,7 @@ impl Object {
     pub(crate) fn next_piece(&self, more: usize) -> usize {
         let Body::Filling(filling) = &self.body else { return 0 };
         let room = filling.tail.as_ref().map_or(0, |(_, tail)| tail.capacity() - tail.len());
-        if more <= room { 0 } else { (self.wire_len() - filling.len() - room).min(BLOCK) }
+        if more <= room { 0 } else { (self.wire_len() - filling.len - room).min(BLOCK) }
     }
 
     /// Adds bytes to the image, which becomes whole when its length is reached. Never more than are missing.
@@ -189,6 +191,7 @@ impl Object {
             let take = data.len().min(tail.capacity() - tail.len());
             tail.put_slice(&data[..take]);
             data = &data[take..];
+            filling.len += take;
             if done + tail.len() == total || tail.len() == BLOCK {
                 filling.freeze();
             }
@@ -197,7 +200,7 @@ impl Object {
                 break;
             }
         }
-        if filling.len() == total {
+        if filling.len == total {
             let mut pieces = std::mem::take(&mut filling.pieces);
             self.body = match pieces.pop() {
                 Some((block, bytes)) if pieces.is_empty() => Body::Whole(block, bytes),
@@ -281,10 +284,6 @@ pub(crate) enum Properties {
 }
 
 impl Filling {
-    fn len(&self) -> usize {
-        self.pieces.len() * BLOCK + self.tail.as_ref().map_or(0, |(_, tail)| tail.len())
-    }
-
     fn freeze(&mut self) {
         if let Some((block, tail)) = self.tail.take() {
             self.pieces.push((block, tail.freeze()));
