@@ -7,7 +7,7 @@ use crate::logging::{self, LogArgs};
 use crate::report::{self, Format};
 use anyhow::Context as _;
 use sluice_net::{Clock as _, SystemClock};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,7 +72,10 @@ impl SourceArgs {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env = std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("SLUICE_")).collect();
-        Config::load(Sources { file, env, flags: self.keys }).map_err(|problems| Exit::Usage.because(problems))
+        Config::load(Sources { file, env, flags: self.keys }).map_err(|problems| {
+            let count = problems.list().len();
+            Exit::Usage.because(anyhow::anyhow!("mistakes in the configuration: {count}\n{problems}"))
+        })
     }
 
     fn with_file(mut self, file: Option<PathBuf>) -> Self {
@@ -88,7 +91,9 @@ impl SourceArgs {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Some(Command::CheckConfig { file, sources }) => {
-            sources.with_file(file).load()?;
+            let config = sources.with_file(file).load()?.config;
+            let unreadable = unreadable(&config);
+            anyhow::ensure!(unreadable.is_empty(), Exit::Usage.because(anyhow::anyhow!(unreadable.join("\n"))));
         }
         Some(Command::PrintConfig { file, format, sources }) => {
             let effective = sources.with_file(file).load()?.effective;
@@ -105,6 +110,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(Exit::Ok.into())
+}
+
+/// Files that the configuration names and that cannot be opened, one line each.
+fn unreadable(config: &Config) -> Vec<String> {
+    let open = |(key, path): (&str, &Path)| {
+        let error = std::fs::File::open(path).err()?;
+        Some(format!("`{key}`: cannot open {}: {error}", path.display()))
+    };
+    config.files().into_iter().filter_map(open).collect()
 }
 
 /// The calendar, for the dates of certificates.
@@ -152,6 +166,16 @@ mod tests {
             assert!(error.starts_with("config: `trunk.ca` is missing"), "{error}");
             assert_eq!(error.lines().count(), 3, "the flags themselves are right: {error}");
         }
+    }
+
+    #[test]
+    fn check_config_opens_the_files_that_are_named() {
+        let flags = ["--pop", "a", "--listen-cert", "/nowhere/a.pem", "--listen-key", "/nowhere/a.key"];
+        let program = Program::try_parse_from(["relay", "check-config"].iter().chain(&flags)).unwrap();
+        let error = run(program.cli).unwrap_err();
+        let lines: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
+        assert_eq!((Exit::of(&error), lines.len()), (Exit::Usage, 2));
+        assert!(lines[0].starts_with("`listen.cert`: cannot open /nowhere/a.pem: "), "{error}");
     }
 
     #[test]

@@ -223,6 +223,20 @@ impl Config {
         }
     }
 
+    /// The files it names, by key.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
+        let mut files: Vec<(&'static str, &Path)> = Vec::new();
+        if let Certificate::Files { cert, key } = &self.listen.certificate {
+            files.extend([(keys::LISTEN_CERT.name, cert.as_path()), (keys::LISTEN_KEY.name, key)]);
+        }
+        if let Some(Trunk { ca, cert, key, .. }) = &self.trunk {
+            let [ca_key, cert_key, key_key] = [keys::TRUNK_CA.name, keys::TRUNK_CERT.name, keys::TRUNK_KEY.name];
+            files.extend([(ca_key, ca.as_path()), (cert_key, cert), (key_key, key)]);
+        }
+        files
+    }
+
     /// A configuration from the text of a file alone.
     ///
     /// # Errors
