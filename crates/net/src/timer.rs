@@ -94,9 +94,7 @@ impl Wheel {
 }
 
 const fn slot_of(tick: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "the mask leaves 12 bits")]
-    let slot = (tick & SLOT_MASK) as usize;
-    slot
+    (tick & SLOT_MASK) as usize
 }
 
 #[cfg(test)]

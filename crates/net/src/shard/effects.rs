@@ -20,7 +20,13 @@ impl<S: Socket> Core<S> {
         while let Some(output) = self.queues.effects.pop_front() {
             match output {
                 Output::Wake(session) => self.wake(session),
-                Output::Close { session, code, reason } => self.close(now, session, code, &reason, app),
+                Output::Close { session, code, reason } => {
+                    if let Some(key) = self.find_or_count(session) {
+                        let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)];
+                        let goodbye = Goodbye { code: code_to_quic(code), reason: Bytes::copy_from_slice(reason) };
+                        self.close(now, key, goodbye, app);
+                    }
+                }
                 Output::Dial(dial) => self.dial(now, &dial, app),
                 Output::StreamLimit { session, dir, count } => self.stream_limit(session, dir, count),
             }
@@ -28,24 +34,16 @@ impl<S: Socket> Core<S> {
     }
 
     fn wake(&mut self, session: SessionId) {
-        let Some(key) = self.find(session) else {
-            self.stats.drop.stale_effect += 1;
-            return;
-        };
+        let Some(key) = self.find_or_count(session) else { return };
         if let Some(conn) = self.conn(key) {
             conn.marks.set(Marks::WOKEN);
         }
         self.enqueue(key);
     }
 
-    fn close<A: App>(&mut self, now: Instant, session: SessionId, code: u64, reason: &str, app: &mut A) {
-        let Some(key) = self.find(session) else {
-            self.stats.drop.stale_effect += 1;
-            return;
-        };
+    fn close<A: App>(&mut self, now: Instant, key: u32, goodbye: Goodbye, app: &mut A) {
         if let Some(conn) = self.conn(key) {
-            let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)];
-            conn.quic.close(now, code_to_quic(code), Bytes::copy_from_slice(reason));
+            conn.quic.close(now, goodbye.code, goodbye.reason);
         }
         self.end(now, key, CloseReason::Local, app);
         self.enqueue(key);
@@ -53,15 +51,11 @@ impl<S: Socket> Core<S> {
 
     /// Closes every connection, for the end of a shard.
     pub(super) fn close_all<A: App>(&mut self, now: Instant, app: &mut A) {
-        let keys: Vec<u32> = self.conns.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        let open = self.conns.iter().filter(|(_, conn)| conn.phase != Phase::Ended);
+        let keys: Vec<u32> = open.filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
-            if let Some(conn) = self.conn(key)
-                && conn.phase != Phase::Ended
-            {
-                conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"shutting down"));
-                self.end(now, key, CloseReason::Local, app);
-                self.enqueue(key);
-            }
+            let goodbye = Goodbye { code: VarInt::from_u32(0), reason: Bytes::from_static(b"shutting down") };
+            self.close(now, key, goodbye, app);
         }
     }
 
@@ -91,13 +85,23 @@ impl<S: Socket> Core<S> {
     }
 
     fn stream_limit(&mut self, session: SessionId, dir: Dir, count: u64) {
-        let Some(key) = self.find(session) else {
-            self.stats.drop.stale_effect += 1;
-            return;
-        };
+        let Some(key) = self.find_or_count(session) else { return };
         if let Some(conn) = self.conn(key) {
             conn.quic.set_max_concurrent_streams(dir_to_quic(dir), code_to_quic(count.min(MAX_STREAMS)));
         }
         self.enqueue(key);
     }
+
+    /// The key of a session, or a note that the app named one that is gone.
+    fn find_or_count(&mut self, session: SessionId) -> Option<u32> {
+        let key = self.find(session);
+        self.stats.drop.stale_effect += u64::from(key.is_none());
+        key
+    }
+}
+
+/// What a close tells the peer.
+struct Goodbye {
+    code: VarInt,
+    reason: Bytes,
 }

@@ -52,15 +52,16 @@ impl PopVerifier {
 }
 
 /// Each cause keeps its own TLS alert, so that the other side learns it too.
+#[expect(clippy::wildcard_enum_match_arm, reason = "webpki's causes are many and grow; the rest share one alert")]
 fn certificate_error(error: webpki::Error) -> CertificateError {
     match error {
         webpki::Error::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
         webpki::Error::CertNotValidYet { time, not_before } => {
             CertificateError::NotValidYetContext { time, not_before }
         }
-        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
+        // A bad signature under a known name: another authority that is called like ours.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         webpki::Error::BadDer | webpki::Error::BadDerTime => CertificateError::BadEncoding,
-        webpki::Error::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
     }
 }

@@ -13,6 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// One way.
+const DELAY: Duration = Duration::from_millis(5);
+
 #[derive(Debug)]
 struct Packet {
     from: SocketAddr,
@@ -27,7 +30,6 @@ pub(crate) type Trace = (Duration, SocketAddr, SocketAddr, usize);
 #[derive(Debug)]
 struct State {
     clock: ManualClock,
-    delay: Duration,
     flying: BTreeMap<(Instant, u64), Packet>,
     sent: u64,
     inboxes: BTreeMap<SocketAddr, VecDeque<Packet>>,
@@ -59,12 +61,9 @@ impl Net {
         VirtualSocket { net: self.clone(), addr }
     }
 
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        self.0.borrow_mut().delay = delay;
-    }
-
-    pub(crate) fn set_dark(&self, dark: bool) {
-        self.0.borrow_mut().dark = dark;
+    /// Loses everything from now on.
+    pub(crate) fn go_dark(&self) {
+        self.0.borrow_mut().dark = true;
     }
 
     pub(crate) fn set_max_datagram(&self, max: usize) {
@@ -119,7 +118,7 @@ impl Socket for VirtualSocket {
             if state.dark {
                 continue;
             }
-            let key = (now + state.delay, state.sent);
+            let key = (now + DELAY, state.sent);
             state.sent += 1;
             let packet = Packet { from, to: transmit.destination, ecn: transmit.ecn, data: data.to_vec() };
             state.flying.insert(key, packet);
@@ -179,7 +178,6 @@ impl World {
         let clock = ManualClock::new(NOW_UNIX);
         let state = State {
             clock: clock.clone(),
-            delay: Duration::from_millis(5),
             flying: BTreeMap::new(),
             sent: 0,
             inboxes: BTreeMap::new(),

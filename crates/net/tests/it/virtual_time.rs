@@ -1,15 +1,13 @@
 //! The loop over a network of virtual time: handshakes, streams, datagrams, limits, timeouts and restarts.
 
-mod support;
-
+use crate::support::app::{Act, Seen, TestApp};
+use crate::support::certs::Authority;
+use crate::support::world::{VirtualShard, World};
 use bytes::Bytes;
 use sluice_moqt::transport::{CloseReason, Dir, Output, Side, StreamId};
 use sluice_net::tls::{ClientTls, ServerTls};
 use sluice_net::{NodeKey, PortConfig, ShardConfig, TransportProfile};
 use std::time::Duration;
-use support::app::{Act, Seen, TestApp};
-use support::certs::Authority;
-use support::world::{VirtualShard, World};
 
 const ALPN: &[u8] = b"moqt-18";
 const SERVER: &str = "10.0.0.1:4443";
@@ -20,7 +18,7 @@ fn server_port(
     world: &World,
     authority: &Authority,
     profile: TransportProfile,
-) -> PortConfig<support::world::VirtualSocket> {
+) -> PortConfig<crate::support::world::VirtualSocket> {
     let tls = ServerTls::open(&authority.server("localhost"), &[ALPN], world.clock()).unwrap();
     PortConfig::server(world.net.bind(SERVER), tls, profile)
 }
@@ -182,7 +180,7 @@ fn a_close_carries_its_code_and_reason() {
 #[test]
 fn silence_ends_a_connection_on_both_sides() {
     let mut world = pair(1, TestApp::default(), TestApp::default());
-    world.net.set_dark(true);
+    world.net.go_dark();
     world.run_for(31 * SECOND);
     assert_eq!(world.app(0).closed(), Some(&CloseReason::TimedOut));
     assert_eq!(world.app(1).closed(), Some(&CloseReason::TimedOut));
