@@ -16,14 +16,14 @@ fn datagram(group: u64, id: u64, len: usize) -> ObjectDatagram {
         end_of_group: false,
         properties: Bytes::new(),
         status: ObjectStatus::Normal,
-        payload: vec![id as u8; len].into(),
+        payload: vec![id.to_le_bytes()[0]; len].into(),
     }
 }
 
 fn received(sink: &Sink) -> Vec<ObjectDatagram> {
     let decode = |bytes: &Bytes| match Datagram::decode(bytes.clone()).expect("well formed") {
         Datagram::Object(object) => object,
-        other => panic!("{other:?}"),
+        Datagram::Padding => panic!("nobody sends padding"),
     };
     sink.datagrams.iter().map(decode).collect()
 }

@@ -5,13 +5,13 @@ use crate::support::{
 };
 use bytes::Bytes;
 use proptest::prelude::*;
+use sluice_moqt::Location;
 use sluice_moqt::data::{EndOfRange, ObjectDatagram, ObjectHeader, SubgroupFlags};
 use sluice_moqt::error::ResetCode;
 use sluice_moqt::message::Class;
 use sluice_moqt::properties::PropertiesBuilder;
 use sluice_moqt::transport::StreamId;
 use sluice_moqt::types::{GroupOrder, ObjectStatus, RequestId, TrackAlias};
-use sluice_moqt::Location;
 use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Log, RangeError, SourceId};
 
 fn at(group: u64, object: u64) -> Location {
@@ -54,12 +54,12 @@ fn two_groups() -> Log {
         let mut odd_header = header(group, 1, whole_group() | SubgroupFlags::PROPERTIES);
         odd_header.priority = Some(50);
         let odd = log.open_subgroup(now, SOURCE, &odd_header).expect("opens");
-        put(&mut log, now, even, group, 0, 100);
-        put(&mut log, now, even, group, 2, 0);
+        put(&mut log, now, even, (group, 0), 100);
+        put(&mut log, now, even, (group, 2), 0);
         let properties = PropertiesBuilder::default().int(0x38, 77).build().expect("builds");
         log.begin_object(now, odd, &ObjectHeader { properties, ..object(1, 70_000) }).expect("begins");
         log.append(now, odd, &payload(group, 1, 70_000)).expect("appends");
-        put(&mut log, now, odd, group, 3, 5);
+        put(&mut log, now, odd, (group, 3), 5);
         log.finish(now, even).expect("finishes");
         log.finish(now, odd).expect("finishes");
     }
@@ -93,8 +93,8 @@ fn what_is_not_known_is_said_to_be_unknown() {
     put_group(&mut log, now, 1, 2);
     put_group(&mut log, now, 4, 1);
     let open = log.open_subgroup(now, SOURCE, &header(6, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, open, 6, 0, 1);
-    put(&mut log, now, open, 6, 2, 1);
+    put(&mut log, now, open, (6, 0), 1);
+    put(&mut log, now, open, (6, 2), 1);
     log.finish(now, open).expect("finishes");
     let unknown = |group, object| EndOfRange::Unknown { last: at(group, object) };
     let (received, _) = serve(&mut log, config(at(0, 5), at(6, 2), GroupOrder::Ascending));

@@ -16,12 +16,12 @@ fn published_after(filter: Filter) -> Vec<(u64, u64)> {
     put_group(&mut log, now, 4, 2);
     let writer = log.open_subgroup(now, SOURCE, &header(5, 0, whole_group())).expect("opens");
     for id in 0..3 {
-        put(&mut log, now, writer, 5, id, 10);
+        put(&mut log, now, writer, (5, id), 10);
     }
     let range = Range::resolve(filter, log.largest());
     let mut cursor = Cursor::new(CursorConfig { range, ..config(Forwarding::Whole) }, &log);
     cursor.select(now, &mut log, &mut sink);
-    put(&mut log, now, writer, 5, 3, 10);
+    put(&mut log, now, writer, (5, 3), 10);
     log.finish(now, writer).expect("finishes");
     put_group(&mut log, now, 6, 2);
     cursor.select(now, &mut log, &mut sink);
@@ -53,11 +53,11 @@ fn relative_filters_on_an_empty_track_start_at_the_beginning() {
 fn a_stream_that_starts_in_the_middle_says_so() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let writer = log.open_subgroup(now, SOURCE, &header(5, 0, whole_group())).expect("opens");
-    put(&mut log, now, writer, 5, 0, 10);
+    put(&mut log, now, writer, (5, 0), 10);
     let range = Range::resolve(Filter::LargestObject, log.largest());
     let mut cursor = Cursor::new(CursorConfig { range, ..config(Forwarding::Whole) }, &log);
-    put(&mut log, now, writer, 5, 300, 10);
-    put(&mut log, now, writer, 5, 301, 10);
+    put(&mut log, now, writer, (5, 300), 10);
+    put(&mut log, now, writer, (5, 301), 10);
     cursor.select(now, &mut log, &mut sink);
     let received = &sink.received()[0];
     assert_eq!(received.ids(), [300, 301]);
@@ -76,7 +76,7 @@ fn a_filter_with_an_end_finishes() {
     let mut open: Log = crate::support::log();
     let mut settling = Cursor::new(CursorConfig { range, ..config(Forwarding::Whole) }, &open);
     let writer = open.open_subgroup(now, SOURCE, &header(1, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut open, now, writer, 1, 0, 10);
+    put(&mut open, now, writer, (1, 0), 10);
     open.finish(now, writer).expect("finishes");
     settling.select(now, &mut open, &mut sink);
     assert!(!settling.finished(now, &open), "more subgroups may come");

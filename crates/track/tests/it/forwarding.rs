@@ -139,7 +139,7 @@ fn the_header_says_what_the_upstream_said() {
     let mut upstream = header(4, 3, whole_group());
     upstream.priority = Some(9);
     let writer = log.open_subgroup(now, SOURCE, &upstream).expect("opens");
-    put(&mut log, now, writer, 4, 2, 10);
+    put(&mut log, now, writer, (4, 2), 10);
     cursor.select(now, &mut log, &mut sink);
     upstream.alias = ALIAS;
     assert_eq!(sink.received()[0].header, Some(upstream));
@@ -179,7 +179,7 @@ fn streams_get_priorities_in_the_order_of_the_draft() {
             let mut header = header(group, subgroup, SubgroupFlags::FIRST_OBJECT);
             header.priority = Some(priority);
             let writer = log.open_subgroup(now, SOURCE, &header).expect("opens");
-            put(&mut log, now, writer, group, subgroup, 10);
+            put(&mut log, now, writer, (group, subgroup), 10);
         }
         cursor.select(now, &mut log, &mut sink);
         let mut streams: Vec<(i32, (u64, u64))> = sink
@@ -205,7 +205,7 @@ fn a_budget_ends_a_visit_and_the_next_one_goes_on() {
     let mut cursor = viewer(&log);
     let writer = log.open_subgroup(now, SOURCE, &header(0, 0, whole_group())).expect("opens");
     for id in 0..60 {
-        put(&mut log, now, writer, 0, id, 60_000);
+        put(&mut log, now, writer, (0, id), 60_000);
     }
     let first = cursor.select(now, &mut log, &mut sink);
     assert!(first.pending && !first.blocked && first.wrote < 3_000_000);
@@ -229,7 +229,7 @@ fn an_end_of_track_object_ends_it_too() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = viewer(&log);
     let writer = log.open_subgroup(now, SOURCE, &header(0, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, writer, 0, 0, 10);
+    put(&mut log, now, writer, (0, 0), 10);
     log.begin_object(now, writer, &status(1, ObjectStatus::EndOfTrack)).expect("begins");
     log.finish(now, writer).expect("finishes");
     cursor.select(now, &mut log, &mut sink);
@@ -247,7 +247,7 @@ fn largest_follows_the_first_byte_and_join_points_are_whole_from_object_0() {
     assert_eq!(log.largest(), Some(sluice_moqt::Location::new(5, 0)));
     assert_eq!(log.newest_join_point(), Some(5));
     let late = log.open_subgroup(now, SOURCE, &header(6, 0, SubgroupFlags::NONE)).expect("opens");
-    put(&mut log, now, late, 6, 3, 10);
+    put(&mut log, now, late, (6, 3), 10);
     assert!(!log.is_join_point(6));
     assert_eq!(log.newest_join_point(), Some(5));
 }

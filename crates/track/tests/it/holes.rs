@@ -16,7 +16,7 @@ fn joined_late(log: &mut Log) -> sluice_track::WriterId {
     let now = start();
     log.add_source(SOURCE, Some(Location::new(3, 4)));
     let writer = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::END_OF_GROUP)).expect("opens");
-    put(log, now, writer, 3, 4, 10);
+    put(log, now, writer, (3, 4), 10);
     writer
 }
 
@@ -77,10 +77,10 @@ fn a_hole_that_times_out_must_reset_the_stream_and_open_a_new_one() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = viewer(&log);
     let first = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, first, 3, 0, 10);
+    put(&mut log, now, first, (3, 0), 10);
     log.reset(now, first);
     let second = log.open_subgroup(now, SourceId(2), &header(3, 0, SubgroupFlags::NONE)).expect("opens");
-    put(&mut log, now, second, 3, 5, 10);
+    put(&mut log, now, second, (3, 5), 10);
     cursor.select(now, &mut log, &mut sink);
     assert_eq!(sink.locations(), [(3, 0)]);
     let due = cursor.poll_timeout().expect("the hole times out");
@@ -97,14 +97,14 @@ fn ids_that_other_subgroups_account_for_are_no_hole() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = viewer(&log);
     let even = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, even, 3, 0, 10);
+    put(&mut log, now, even, (3, 0), 10);
     log.reset(now, even);
     let again = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::NONE)).expect("opens");
-    put(&mut log, now, again, 3, 2, 10);
+    put(&mut log, now, again, (3, 2), 10);
     cursor.select(now, &mut log, &mut sink);
     assert_eq!(sink.locations(), [(3, 0)]);
     let odd = log.open_subgroup(now, SOURCE, &header(3, 1, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, odd, 3, 1, 10);
+    put(&mut log, now, odd, (3, 1), 10);
     assert!(log.take_progress().whole);
     cursor.select(now, &mut log, &mut sink);
     assert_eq!(sink.received()[0].ids(), [0, 2]);
@@ -118,7 +118,7 @@ fn a_gap_property_is_no_hole() {
     let gap = PropertiesBuilder::default().int(0x3E, 4).build().expect("builds");
     let flags = SubgroupFlags::FIRST_OBJECT | SubgroupFlags::PROPERTIES;
     let one = log.open_subgroup(now, SOURCE, &header(3, 0, flags)).expect("opens");
-    put(&mut log, now, one, 3, 0, 10);
+    put(&mut log, now, one, (3, 0), 10);
     log.reset(now, one);
     let two = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::PROPERTIES)).expect("opens");
     let with_gap = ObjectHeader { properties: gap.clone(), ..object(5, 1) };
@@ -135,7 +135,7 @@ fn properties_that_appear_late_reopen_the_stream() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = viewer(&log);
     let one = log.open_subgroup(now, SOURCE, &header(3, 0, SubgroupFlags::FIRST_OBJECT)).expect("opens");
-    put(&mut log, now, one, 3, 0, 10);
+    put(&mut log, now, one, (3, 0), 10);
     cursor.select(now, &mut log, &mut sink);
     let properties = PropertiesBuilder::default().int(0x38, 4).build().expect("builds");
     let two = wire(

@@ -18,7 +18,7 @@ fn bytes_evict_the_oldest_groups() {
     for group in 0..50 {
         let writer = log.open_subgroup(now, SOURCE, &header(group, 0, whole_group())).expect("opens");
         for id in 0..5 {
-            put(&mut log, now, writer, group, id, 20_000);
+            put(&mut log, now, writer, (group, id), 20_000);
         }
         log.finish(now, writer).expect("finishes");
         assert!(log.bytes_held() <= limits.bytes, "{} bytes held", log.bytes_held());
@@ -70,7 +70,7 @@ fn a_writer_of_an_evicted_group_writes_nowhere() {
     log.begin_object(now, writer, &object(0, 10)).expect("begins");
     put_group(&mut log, now, 2, 1);
     log.append(now, writer, &payload(1, 0, 10)).expect("ignored");
-    put(&mut log, now, writer, 1, 1, 10);
+    put(&mut log, now, writer, (1, 1), 10);
     log.finish(now, writer).expect("ignored");
     assert_eq!(log.oldest_group(), Some(2));
 }
@@ -86,7 +86,7 @@ fn object_bytes_subgroups_objects_and_writers_are_refused() {
     assert_eq!(refused(open(&mut log, 2)), Limit::Subgroups(2));
     let writer = open(&mut log, 0).expect("opens");
     for id in 0..3 {
-        put(&mut log, now, writer, 0, id, 1);
+        put(&mut log, now, writer, (0, id), 1);
     }
     assert_eq!(refused(log.begin_object(now, writer, &object(3, 1))), Limit::Objects(3));
     let limit = std::iter::repeat_with(|| open(&mut log, 0)).take(5_000).find_map(Result::err).expect("refused");

@@ -52,7 +52,7 @@ fn condition_1_a_subgroup_changes_its_priority() {
 fn condition_2_an_object_after_the_final_one_of_its_subgroup() {
     let (now, mut log) = (start(), log());
     let one = open(&mut log, SOURCE, 0, SubgroupFlags::FIRST_OBJECT);
-    put(&mut log, now, one, 1, 0, 10);
+    put(&mut log, now, one, (1, 0), 10);
     log.finish(now, one).expect("finishes");
     let two = open(&mut log, OTHER, 0, SubgroupFlags::NONE);
     let refused = log.begin_object(now, two, &object(4, 1));
@@ -65,9 +65,9 @@ fn condition_3_two_ends_of_one_subgroup() {
     let (now, mut log) = (start(), log());
     let writers = [SOURCE, OTHER].map(|source| open(&mut log, source, 0, SubgroupFlags::FIRST_OBJECT));
     for writer in writers {
-        put(&mut log, now, writer, 1, 0, 10);
+        put(&mut log, now, writer, (1, 0), 10);
     }
-    put(&mut log, now, writers[0], 1, 1, 10);
+    put(&mut log, now, writers[0], (1, 1), 10);
     let refused = log.finish(now, writers[1]);
     assert_eq!(malformed(refused), Malformed::SubgroupEnds { group: 1, subgroup: 0 });
 }
@@ -83,7 +83,7 @@ fn condition_4_an_object_after_the_final_one_of_its_group() {
     let one = open(&mut log, SOURCE, 0, SubgroupFlags::FIRST_OBJECT);
     log.begin_object(now, one, &status(3, ObjectStatus::EndOfGroup)).expect("begins");
     let two = open(&mut log, SOURCE, 1, SubgroupFlags::NONE);
-    put(&mut log, now, two, 1, 2, 1);
+    put(&mut log, now, two, (1, 2), 1);
     assert_eq!(malformed(log.begin_object(now, two, &object(4, 1))), Malformed::BeyondGroup { location: at(1, 4) });
     let early = open(&mut log, SOURCE, 2, SubgroupFlags::NONE);
     let refused = log.begin_object(now, early, &status(1, ObjectStatus::EndOfGroup));
@@ -94,9 +94,9 @@ fn condition_4_an_object_after_the_final_one_of_its_group() {
 fn condition_4_holds_when_the_end_comes_after_the_object() {
     let (now, mut log) = (start(), log());
     let late = open(&mut log, SOURCE, 5, SubgroupFlags::NONE);
-    put(&mut log, now, late, 1, 9, 1);
+    put(&mut log, now, late, (1, 9), 1);
     let ends = open(&mut log, SOURCE, 0, whole_group());
-    put(&mut log, now, ends, 1, 0, 1);
+    put(&mut log, now, ends, (1, 0), 1);
     assert_eq!(malformed(log.finish(now, ends)), Malformed::BeyondGroup { location: at(1, 9) });
 }
 
@@ -199,16 +199,16 @@ fn an_object_that_a_fetch_ruled_out_is_ignored_and_not_malformed() {
     let (now, mut log) = (start(), log());
     put_group(&mut log, now, 2, 1);
     let keep = open(&mut log, SOURCE, 0, SubgroupFlags::FIRST_OBJECT);
-    put(&mut log, now, keep, 1, 0, 1);
+    put(&mut log, now, keep, (1, 0), 1);
     let range = FetchRange { first: at(1, 0), last: at(1, 9) };
     let fetch = log.open_fetch(OTHER, range, GroupOrder::Ascending).expect("opens");
     log.begin_fetched(now, fetch, &fetched(1, 0, 0, 1)).expect("begins");
     log.append(now, fetch, &payload(1, 0, 1)).expect("appends");
     log.set_fetch_end(fetch, at(1, 10), EndOfTrack::No);
     log.finish(now, fetch).expect("finishes");
-    put(&mut log, now, keep, 1, 4, 1);
+    put(&mut log, now, keep, (1, 4), 1);
     assert_eq!(log.first_missing(at(1, 0)), None);
     let held = log.bytes_held();
-    put(&mut log, now, keep, 1, 5, 60_000);
+    put(&mut log, now, keep, (1, 5), 60_000);
     assert_eq!(log.bytes_held(), held);
 }

@@ -77,11 +77,12 @@ pub(crate) fn fetched(group: u64, id: u64, subgroup: u64, payload_len: usize) ->
 
 /// Payload that tells objects apart.
 pub(crate) fn payload(group: u64, id: u64, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (group as usize * 31 + id as usize * 7 + at) as u8).collect()
+    let first = group.to_le_bytes()[0].wrapping_mul(31).wrapping_add(id.to_le_bytes()[0].wrapping_mul(7));
+    (0..=u8::MAX).map(|at| at.wrapping_add(first)).cycle().take(len).collect()
 }
 
 /// Writes one object from begin to end.
-pub(crate) fn put(log: &mut Log, now: Instant, writer: WriterId, group: u64, id: u64, len: usize) {
+pub(crate) fn put(log: &mut Log, now: Instant, writer: WriterId, (group, id): (u64, u64), len: usize) {
     log.begin_object(now, writer, &object(id, len)).expect("begins");
     log.append(now, writer, &payload(group, id, len)).expect("appends");
 }
@@ -90,7 +91,7 @@ pub(crate) fn put(log: &mut Log, now: Instant, writer: WriterId, group: u64, id:
 pub(crate) fn put_group(log: &mut Log, now: Instant, group: u64, count: u64) {
     let writer = log.open_subgroup(now, SOURCE, &header(group, 0, whole_group())).expect("opens");
     for id in 0..count {
-        put(log, now, writer, group, id, 100);
+        put(log, now, writer, (group, id), 100);
     }
     log.finish(now, writer).expect("finishes");
 }
@@ -119,6 +120,7 @@ impl Ingest {
         Self { source, decoder: StreamDecoder::default(), writer: None }
     }
 
+    #[expect(clippy::unwrap_in_result, reason = "what is refused is the write, not the test's own bytes")]
     pub(crate) fn push(&mut self, log: &mut Log, now: Instant, data: &[u8]) -> Result<(), WriteError> {
         self.decoder.push(Bytes::copy_from_slice(data));
         while let Some(event) = self.decoder.poll().expect("well formed") {
@@ -292,14 +294,16 @@ impl Received {
                 DataEvent::Fetch(_) => decoder.set_group_order(order),
                 DataEvent::Object(header) => received.begin(header, None),
                 DataEvent::FetchObject(fetched) => {
-                    received.begin(object(fetched.location.object, fetched.payload_len as usize), Some(fetched));
+                    let header =
+                        ObjectHeader { payload_len: fetched.payload_len, ..object(fetched.location.object, 0) };
+                    received.begin(header, Some(fetched));
                 }
                 DataEvent::EndOfRange(range) => received.ranges.push(range),
                 DataEvent::Payload(data) => {
-                    received.objects.last_mut().expect("begun").payload.extend_from_slice(&data)
+                    received.objects.last_mut().expect("begun").payload.extend_from_slice(&data);
                 }
                 DataEvent::ObjectEnd => received.objects.last_mut().expect("begun").whole = true,
-                other => panic!("{other:?} on a data stream"),
+                other @ (DataEvent::Control | DataEvent::Padding) => panic!("{other:?} on a data stream"),
             }
         }
         if out.fin {
