@@ -4,6 +4,7 @@ use crate::cli::Common;
 use crate::core::{Client, Target};
 use crate::exit::{Exit, Failure};
 use crate::host::{Command, Driver, Host, Wall};
+use crate::report::Report;
 use crate::url::{Scheme, StreamUrl};
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
@@ -71,7 +72,7 @@ where
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let port = port(common, target, &clock)?;
     let wall = Wall { at: clock.now(), unix: clock.unix_time() };
-    let host = Host::new(client, driver, wall);
+    let host = Host::new(client, driver, wall, Report::stdout());
     let config = ShardConfig { handshake_timeout: common.timeout.get(), ..ShardConfig::single(NodeKey::generate()) };
     let mut shard = Shard::new(config, vec![port], clock, host)?;
     let handle = shard.handle();

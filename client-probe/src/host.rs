@@ -2,6 +2,7 @@
 
 use crate::core::{Client, Event, LinkId, Target};
 use crate::exit::Exit;
+use crate::report::Report;
 use crate::url::StreamUrl;
 use bytes::Bytes;
 use sluice_moqt::transport::{
@@ -27,6 +28,7 @@ pub(crate) struct Context<'a> {
     /// Wall clock: stamps and group ids only.
     pub(crate) wall: Wall,
     pub(crate) client: &'a mut Client,
+    pub(crate) report: &'a mut Report,
 }
 
 /// Relates the monotonic clock to the wall clock.
@@ -73,6 +75,7 @@ pub(crate) struct Host<D> {
     client: Client,
     driver: D,
     wall: Wall,
+    report: Report,
     started: bool,
     outcome: Option<anyhow::Result<Exit>>,
     over: bool,
@@ -80,13 +83,29 @@ pub(crate) struct Host<D> {
 
 impl<D: Driver> Host<D> {
     /// Starts with the first call of the loop: [`App::poll_timeout`] asks for it at once.
-    pub(crate) const fn new(client: Client, driver: D, wall: Wall) -> Self {
-        Self { client, driver, wall, started: false, outcome: None, over: false }
+    pub(crate) const fn new(client: Client, driver: D, wall: Wall, report: Report) -> Self {
+        Self { client, driver, wall, report, started: false, outcome: None, over: false }
     }
 
     /// The result, once; the host may stop the loop then.
     pub(crate) const fn take_outcome(&mut self) -> Option<anyhow::Result<Exit>> {
         self.outcome.take()
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_client(&mut self, now: Instant, step: impl FnOnce(&mut Client)) {
+        step(&mut self.client);
+        self.pump(now);
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(crate) fn handle_command(&mut self, now: Instant, command: Command) {
@@ -98,7 +117,7 @@ impl<D: Driver> Host<D> {
         if self.over {
             return;
         }
-        let context = &mut Context { now, wall: self.wall, client: &mut self.client };
+        let context = &mut Context { now, wall: self.wall, client: &mut self.client, report: &mut self.report };
         let result = step(&mut self.driver, context);
         let outcome = result.err().map(Err).or_else(|| self.driver.poll_outcome());
         if outcome.is_some() {

@@ -28,6 +28,8 @@ mod run;
 mod sidefile;
 mod source;
 mod studio;
+#[cfg(test)]
+mod tests;
 pub mod url;
 mod verbs;
 

@@ -2,38 +2,60 @@
 
 use crate::cli::Format;
 use serde::Serialize;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
 /// Time between two progress lines on a terminal.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// One line of data.
-///
-/// # Errors
-/// Stdout cannot be written; a closed pipe ends the program as a success.
-pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+/// Where data goes: stdout, or whatever a test reads.
+pub(crate) struct Report {
+    out: Box<dyn Write + Send>,
 }
 
-/// One JSON object as a line of data.
-///
-/// # Errors
-/// As [`line`].
-pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string(value)?)
+impl std::fmt::Debug for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Report")
+    }
 }
 
-/// A result that people read as text and programs as JSON.
-///
-/// # Errors
-/// As [`line`].
-pub(crate) fn result<T: Serialize + std::fmt::Display>(format: Format, value: &T) -> io::Result<()> {
-    match format {
-        Format::Human => line(value),
-        Format::Json | Format::Jsonl => json(value),
+impl Report {
+    /// To stdout.
+    pub(crate) fn stdout() -> Self {
+        Self::to(Box::new(io::stdout()))
+    }
+
+    /// To anything else.
+    pub(crate) fn to(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+
+    /// One line of data.
+    ///
+    /// # Errors
+    /// It cannot be written; a closed pipe ends the program as a success.
+    pub(crate) fn line(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        writeln!(self.out, "{text}")?;
+        self.out.flush()
+    }
+
+    /// One JSON object as a line of data.
+    ///
+    /// # Errors
+    /// As [`Report::line`].
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        self.line(serde_json::to_string(value)?)
+    }
+
+    /// A result that people read as text and programs as JSON.
+    ///
+    /// # Errors
+    /// As [`Report::line`].
+    pub(crate) fn result<T: Serialize + std::fmt::Display>(&mut self, format: Format, value: &T) -> io::Result<()> {
+        match format {
+            Format::Human => self.line(value),
+            Format::Json | Format::Jsonl => self.json(value),
+        }
     }
 }
 

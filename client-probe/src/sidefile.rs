@@ -45,7 +45,8 @@ impl SideFile {
         }
     }
 
-    fn new(name: String, out: Box<dyn Write + Send>) -> Self {
+    /// Anything that can be written; `name` is for messages.
+    pub(crate) fn new(name: String, out: Box<dyn Write + Send>) -> Self {
         Self { name, out: BufWriter::with_capacity(BUFFER_BYTES, out), failed: None }
     }
 

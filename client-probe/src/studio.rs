@@ -39,8 +39,7 @@ impl Studio {
     /// # Errors
     /// The tracks cannot be packaged.
     pub(crate) fn open(
-        now: Instant,
-        unix: Duration,
+        (now, unix): (Instant, Duration),
         client: &mut Client,
         tracks: &[TrackInfo],
         manifest: Option<SideFile>,

@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Diff, Manifest, compare};
-use crate::report;
+use crate::report::Report;
 use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// A file cannot be read, or is no manifest.
 pub(crate) fn run(args: &cli::Diff) -> anyhow::Result<Exit> {
     let diff = compare(&read(&args.published)?, &read(&args.received)?);
-    report::result(args.format, &diff)?;
+    Report::stdout().result(args.format, &diff)?;
     Ok(if diff.same { Exit::Ok } else { Exit::Threshold })
 }
 

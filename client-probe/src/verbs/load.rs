@@ -161,7 +161,7 @@ impl Loading {
             context.client.close(context.now, *link);
         }
         let summary = self.summary(context.now, "summary");
-        report::result(self.args.common.format, &summary)?;
+        context.report.result(self.args.common.format, &summary)?;
         let wanted = u64::from(self.args.viewers);
         self.over = Some(match summary.joined {
             0 => Err(Failure::new(Exit::NoSuchStream, format!("no viewer got an object of {}", self.args.url)).into()),
@@ -192,7 +192,8 @@ impl Loading {
         }
     }
 
-    fn show(&mut self, now: Instant) -> anyhow::Result<()> {
+    fn show(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let now = context.now;
         if !self.clock.report.as_mut().is_some_and(|every| every.take(now)) {
             return Ok(());
         }
@@ -201,7 +202,7 @@ impl Loading {
             format!("{:.0} s: {} of {} viewers joined", summary.seconds, summary.joined, summary.viewers)
         });
         if self.args.common.format == Format::Jsonl {
-            report::json(&summary)?;
+            context.report.json(&summary)?;
         }
         Ok(())
     }
@@ -258,7 +259,7 @@ impl Driver for Loading {
         if self.clock.next_dial.is_some_and(|at| at <= context.now) {
             self.dial(context);
         }
-        self.show(context.now)
+        self.show(context)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -111,10 +111,11 @@ impl Pinging {
         }
     }
 
-    fn up(&mut self, now: Instant) -> anyhow::Result<()> {
+    fn up(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
         if self.clock.up.is_some() {
             return Ok(());
         }
+        let now = context.now;
         self.clock.up = Some(now);
         let handshake = self.clock.started.map(|at| now.saturating_duration_since(at)).unwrap_or_default();
         self.clock.handshake = Some(handshake);
@@ -125,12 +126,12 @@ impl Pinging {
         }
         if self.args.common.format == Format::Human {
             let millis = handshake.as_secs_f64() * 1e3;
-            report::line(format_args!("{}: QUIC and MoQ handshake in {millis:.1} ms", self.args.url))?;
+            context.report.line(format_args!("{}: QUIC and MoQ handshake in {millis:.1} ms", self.args.url))?;
         }
         Ok(())
     }
 
-    fn pong(&mut self, sequence: u64, trip: Duration) -> anyhow::Result<()> {
+    fn pong(&mut self, context: &mut Context<'_>, (sequence, trip): (u64, Duration)) -> anyhow::Result<()> {
         self.trips.add(sequence, trip);
         let pong = Pong {
             kind: "pong",
@@ -139,8 +140,8 @@ impl Pinging {
             path_rtt_seconds: self.path.map(|path| path.rtt.as_secs_f64()),
         };
         match self.args.common.format {
-            Format::Human => report::line(&pong)?,
-            Format::Jsonl => report::json(&pong)?,
+            Format::Human => context.report.line(&pong)?,
+            Format::Jsonl => context.report.json(&pong)?,
             Format::Json => {}
         }
         Ok(())
@@ -181,7 +182,7 @@ impl Pinging {
             path_rtt_seconds: seconds(self.path.map(|path| path.rtt)),
             path_packets_lost: self.path.map(|path| path.lost_packets),
         };
-        report::result(self.args.common.format, &summary)?;
+        context.report.result(self.args.common.format, &summary)?;
         self.over = Some(Ok(if self.trips.answered > 0 { Exit::Ok } else { Exit::Threshold }));
         Ok(())
     }
@@ -209,10 +210,10 @@ impl Driver for Pinging {
                 if let Some(patience) = &mut self.patience {
                     patience.satisfied();
                 }
-                self.up(context.now)?;
+                self.up(context)?;
             }
             Event::Pong { sequence, round_trip } if self.args.count.is_none_or(|count| sequence < count) => {
-                self.pong(sequence, round_trip)?;
+                self.pong(context, (sequence, round_trip))?;
                 if self.args.count.is_some_and(|count| sequence + 1 == count) {
                     self.finish(context)?;
                 }

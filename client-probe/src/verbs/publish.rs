@@ -156,8 +156,9 @@ impl Publishing {
 
     fn open_studio(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let Some(tracks) = self.source.tracks().filter(|_| self.studio.is_none()) else { return Ok(()) };
-        let (now, unix) = (context.now, context.wall.unix(context.now));
-        self.studio = Some(Studio::open(now, unix, context.client, tracks, self.manifest.take())?);
+        let now = context.now;
+        let clocks = (now, context.wall.unix(now));
+        self.studio = Some(Studio::open(clocks, context.client, tracks, self.manifest.take())?);
         if let Some(target) = self.target.take() {
             self.patience = Some(Patience::new(self.args.url.clone(), now + self.args.common.timeout.get()));
             self.link = Some(context.client.connect(now, target, Role::Publisher));
@@ -186,7 +187,7 @@ impl Publishing {
         self.clock.progress.clear();
         let manifest = self.studio.as_mut().map_or(Ok(()), Studio::close);
         let summary = self.summary(context.now, "summary");
-        report::result(self.args.common.format, &summary)?;
+        context.report.result(self.args.common.format, &summary)?;
         Ok(manifest?)
     }
 
@@ -204,11 +205,12 @@ impl Publishing {
         }
     }
 
-    fn show(&mut self, now: Instant) -> anyhow::Result<()> {
+    fn show(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let now = context.now;
         let summary = self.summary(now, "progress");
         self.clock.progress.update(now, || summary.to_string());
         if self.args.common.format == Format::Jsonl && self.clock.report.as_mut().is_some_and(|every| every.take(now)) {
-            report::json(&summary)?;
+            context.report.json(&summary)?;
         }
         Ok(())
     }
@@ -276,7 +278,7 @@ impl Driver for Publishing {
             }
             Phase::Waiting | Phase::Draining(..) | Phase::Over => {}
         }
-        self.show(now)
+        self.show(context)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -124,7 +124,7 @@ impl Watching {
             // Stdout carries the stream.
             report::note(&summary);
         } else {
-            report::result(self.args.common.format, &summary)?;
+            context.report.result(self.args.common.format, &summary)?;
         }
         let manifest = self.manifest.take().map_or(Ok(()), SideFile::finish);
         self.output.take().map_or(Ok(()), Output::finish)?;
@@ -149,14 +149,15 @@ impl Watching {
         }
     }
 
-    fn show(&mut self, now: Instant) -> anyhow::Result<()> {
+    fn show(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let now = context.now;
         if !self.clock.report.as_mut().is_some_and(|every| every.take(now)) {
             return Ok(());
         }
         let summary = self.summary(now, "progress");
         self.clock.progress.update(now, || summary.headline());
         if self.args.common.format == Format::Jsonl && self.args.output != Some(cli::Place::Standard) {
-            report::json(&summary)?;
+            context.report.json(&summary)?;
         }
         Ok(())
     }
@@ -225,7 +226,7 @@ impl Driver for Watching {
         if self.clock.until.is_some_and(|at| at <= context.now) {
             return self.finish(context);
         }
-        self.show(context.now)
+        self.show(context)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
