@@ -25,7 +25,7 @@ fn a_relay_starts_and_stops_on_a_port_of_its_own() {
     assert_ne!(daemon.addresses().user.port(), 0);
     assert!(!daemon.has_failed());
     daemon.stop(Duration::ZERO);
-    assert_eq!(std::fs::read(dir.join("node.key")).expect("written").len(), 32);
+    assert_eq!(std::fs::read(dir.join("test/node.key")).expect("written").len(), 32);
 }
 
 #[test]
