@@ -2,6 +2,7 @@
 //! watch. Offers travel as (namespace, publishing relay), so that nobody is told of its own.
 
 use crate::config::{Ingest, Role};
+use crate::incident::Incident;
 use crate::namespaces::{Added, Change, Offer, Remote};
 use crate::node::{Hosted, Node};
 use crate::tracks::{State, TrackKey};
@@ -121,8 +122,8 @@ impl Node {
         if disbelieved {
             self.remove_offers(|remote| remote.via == *pop);
         }
-        if judged == Some(Liveness::Up) {
-            self.retry_tracks(now);
+        if judged == Some(Liveness::Suspect) {
+            self.effects.incidents.push(Incident::PeerSuspect(pop.clone()));
         }
     }
 
@@ -185,6 +186,7 @@ impl Node {
 
     fn on_heard(&mut self, now: Instant, peer: &PopId) {
         if self.links.get_mut(peer).and_then(|link| link.on_heard(now)) == Some(Liveness::Up) {
+            self.effects.incidents.push(Incident::PeerTrusted(peer.clone()));
             self.retry_tracks(now);
         }
         self.arm_trunks();

@@ -1,5 +1,6 @@
 //! What the node wants done, and when it wants to be called.
 
+use crate::incident::Incidents;
 use sluice_moqt::transport::{Output, SessionId};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     queue: VecDeque<Output>,
+    /// For the log.
+    pub(crate) incidents: Incidents,
     /// Looked up only; keeps its memory between rounds, so that waking a viewer allocates nothing.
     woken: HashSet<SessionId>,
 }

@@ -1,6 +1,7 @@
 //! Objects from upstream into the log, and the wake-ups that follow.
 
 use crate::downstream::{request_error, session_of};
+use crate::incident::Incident;
 use crate::node::Node;
 use crate::session::{Inbound, Upstream};
 use crate::tracks::TrackKey;
@@ -184,6 +185,10 @@ impl Node {
     /// (draft-18 2.4.2: "it MUST immediately terminate downstream subscriptions with PUBLISH_DONE").
     pub(crate) fn end_malformed(&mut self, now: Instant, key: TrackKey, why: &str) {
         self.metrics.tracks_malformed_total += 1;
+        if let Some(track) = self.tracks.get(key) {
+            let incident = Incident::MalformedTrack { track: track.name.clone(), reason: why.to_owned() };
+            self.effects.incidents.push(incident);
+        }
         self.cancel_sources(now, key, ResetCode::MalformedTrack);
         self.end_readers(now, key, DoneCode::MalformedTrack, why);
         self.refuse_waiting(key, &request_error(RequestCode::MalformedTrack, why));

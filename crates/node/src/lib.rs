@@ -17,6 +17,7 @@ mod downstream;
 mod effects;
 mod events;
 mod fetch;
+mod incident;
 mod ingest;
 mod local;
 mod metrics;
@@ -33,6 +34,7 @@ mod visit;
 
 pub use auth::{Action, AuthRequest, Verdict};
 pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role};
+pub use incident::Incident;
 pub use local::{LocalObject, LocalTrack, PublishError};
 pub use metrics::{LinkBytes, MediaMetrics, Metrics, Snapshot, TrackStatus, TrunkMetrics};
 pub use node::Node;

@@ -3,6 +3,7 @@
 use crate::auth::Pending;
 use crate::config::{Config, PeerConfig, Role};
 use crate::effects::{Effects, TimerKey, Timers};
+use crate::incident::Incident;
 use crate::metrics::{Metrics, Snapshot, TrackStatus};
 use crate::namespaces::Namespaces;
 use crate::session::{Kind, Session};
@@ -114,6 +115,11 @@ impl Node {
             log_bytes: self.tracks.iter().map(|(_, t)| t.log.bytes_held()).sum(),
             trunks: self.links.values().map(Link::metrics).collect(),
         }
+    }
+
+    /// The next incident for the log.
+    pub fn poll_incident(&mut self) -> Option<Incident> {
+        self.effects.incidents.pop()
     }
 
     /// The first `limit` live tracks by name, for the admin side.

@@ -1,6 +1,7 @@
 //! Subscriptions in which this node is the subscriber: one per track and place, whatever the number of readers.
 
 use crate::downstream::{request_error, session_of};
+use crate::incident::Incident;
 use crate::node::Node;
 use crate::route::Candidate;
 use crate::session::Upstream;
@@ -71,6 +72,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         match track.state {
             State::Live => {
+                self.effects.incidents.push(Incident::TrackOrphaned(track.name.clone()));
                 track.state = State::Orphaned(now + linger);
                 track.upkeep.retry_at = Some(now);
             }

@@ -43,6 +43,14 @@ impl FetchStream {
         }
     }
 
+    /// The group in which the stream starts.
+    const fn first_group(&self) -> u64 {
+        match self.order {
+            GroupOrder::Ascending => self.range.first.group,
+            GroupOrder::Descending => self.range.last.group,
+        }
+    }
+
     /// First id of `group` that lies in the range.
     const fn first_in(&self, group: u64) -> u64 {
         if group == self.range.first.group { self.range.first.object } else { 0 }
@@ -81,8 +89,8 @@ impl Log {
     /// An object of a fetch stream begins; payload follows by [`Log::append`].
     pub fn begin_fetched(&mut self, now: Instant, writer: WriterId, object: &FetchObject) -> Result<(), WriteError> {
         let Some(mut fetch) = self.fetch_stream(writer) else { return Ok(()) };
-        self.gap(now, &fetch, object.location);
         let begun = self.begin_of_fetch(now, &fetch, object);
+        self.gap(now, &fetch, object.location);
         fetch.told = Some(object.location);
         if let (Some(slot), Ok(current)) = (self.writers.get_mut(writer), &begun) {
             slot.stream = Stream::Fetch(fetch);
@@ -151,9 +159,20 @@ impl Log {
     /// "Any gaps in the Group and Object IDs in the response stream indicate objects that do not exist" (draft-18
     /// 9.12.3): everything between what the stream told last and `next`.
     fn gap(&mut self, now: Instant, fetch: &FetchStream, next: Location) {
-        let from = fetch.told.map_or(next.group, |told| told.group);
+        let from = fetch.told.map_or_else(|| fetch.first_group(), |told| told.group);
         if from != next.group {
             self.rule_out(now, from, fetch.untold_in(from), fetch.end_in(from));
+            // A group of which nothing was told goes with those that were passed over.
+            let untouched = fetch.told.is_none() && fetch.untold_in(from) == 0;
+            let (from, next) = (from, next.group);
+            match fetch.order {
+                GroupOrder::Ascending if untouched => self.add_absent_groups(from, next),
+                GroupOrder::Ascending => self.add_absent_groups(from.saturating_add(1), next),
+                GroupOrder::Descending if untouched => {
+                    self.add_absent_groups(next.saturating_add(1), from.saturating_add(1))
+                }
+                GroupOrder::Descending => self.add_absent_groups(next.saturating_add(1), from),
+            }
         }
         self.rule_out(now, next.group, fetch.untold_in(next.group), next.object);
     }
@@ -182,10 +201,12 @@ impl Log {
         // A datagram object is never turned into a stream, and only what comes through a subscription is forwarded.
         let Some(subgroup) = object.subgroup else { return Ok(ignored) };
         let (floor, prior) = self.before_fetched(fetch, location, subgroup);
+        let held = self.groups.get(&location.group).and_then(|group| group.subgroups.get(&subgroup));
+        let priority = held.map_or(object.priority, |held| held.priority);
         let incoming = Incoming {
             location,
             subgroup,
-            priority: object.priority,
+            priority,
             floor,
             prior,
             properties: &object.properties,

@@ -8,6 +8,9 @@ use std::time::Instant;
 pub(crate) struct Subgroup {
     /// Publisher priority.
     pub(crate) priority: u8,
+    /// A subgroup header said so. Publishers in the field answer fetches with another priority than they publish
+    /// with, so what only a fetch said gives way and is never held against a header.
+    pub(crate) priority_by_header: bool,
     /// Whether its streams have a properties field.
     pub(crate) properties: bool,
     /// Whether a header said that its last object is the group's last.
@@ -38,7 +41,15 @@ pub(crate) enum End {
 
 impl Subgroup {
     pub(crate) const fn new(priority: u8) -> Self {
-        Self { priority, properties: false, end_of_group: false, writers: 0, end: End::Open, objects: Vec::new() }
+        Self {
+            priority,
+            priority_by_header: false,
+            properties: false,
+            end_of_group: false,
+            writers: 0,
+            end: End::Open,
+            objects: Vec::new(),
+        }
     }
 
     pub(crate) fn objects(&self) -> &[Object] {

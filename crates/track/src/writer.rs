@@ -221,6 +221,9 @@ impl Log {
         }
         self.ensure_subgroup(now, stream.group, subgroup, stream.priority)?;
         let Some(held) = self.subgroup_mut(stream.group, subgroup) else { return Ok(()) };
+        if !std::mem::replace(&mut held.priority_by_header, true) {
+            held.priority = stream.priority;
+        }
         if held.priority != stream.priority {
             return Err(Malformed::Priority { group: stream.group, subgroup }.into());
         }

@@ -8,7 +8,7 @@ use sluice_moqt::transport::{
 };
 use sluice_moqt::{Namespace, TrackName};
 use sluice_net::{Hosted, Stats};
-use sluice_node::{EndReason, LocalObject, LocalTrack, Node};
+use sluice_node::{EndReason, Incident, LocalObject, LocalTrack, Node};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,19 @@ impl Host {
     }
 }
 
+/// The words for the person at 3 a.m.; names of tracks only above DEBUG where something is wrong with them.
+fn log_incident(incident: &Incident) {
+    match incident {
+        Incident::MalformedTrack { track, reason } => {
+            tracing::warn!(%track, reason, "a publisher broke the object model; the track was ended");
+        }
+        Incident::PeerSuspect(pop) => tracing::warn!(%pop, "trunk peer is silent; no new joins there"),
+        Incident::PeerTrusted(pop) => tracing::info!(%pop, "trunk peer is trusted again"),
+        Incident::TrackOrphaned(track) => tracing::debug!(%track, "the last publisher is gone; waiting for one"),
+        other => tracing::info!(?other, "incident"),
+    }
+}
+
 impl Hosted for Host {
     type Command = Command;
 
@@ -161,6 +174,9 @@ impl App for Host {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
+        while let Some(incident) = self.node.poll_incident() {
+            log_incident(&incident);
+        }
         let output = self.node.poll_output();
         if let Some(Output::Close { session, code, reason }) = &output {
             tracing::info!(session = session.0, code, reason, "closing a connection");
