@@ -1,6 +1,6 @@
 //! When a verb gives up: links dial again for ever by themselves.
 
-use crate::core::{Down, Event};
+use crate::core::{Down, Event, is_about_us};
 use crate::exit::{Exit, Failure};
 use crate::url::StreamUrl;
 use sluice_moqt::error::RequestCode;
@@ -75,10 +75,12 @@ impl Patience {
     }
 
     fn refused(&self, what: &str, code: RequestCode, reason: &str) -> Failure {
-        let exit = match code {
-            RequestCode::Unauthorized | RequestCode::MalformedAuthToken | RequestCode::ExpiredAuthToken => Exit::Auth,
-            RequestCode::DoesNotExist => Exit::NoSuchStream,
-            _ => Exit::Protocol,
+        let exit = if is_about_us(code) {
+            Exit::Auth
+        } else if code == RequestCode::DoesNotExist {
+            Exit::NoSuchStream
+        } else {
+            Exit::Protocol
         };
         let sep = if reason.is_empty() { "" } else { ": " };
         Failure::new(exit, format!("{} refuses {what} ({code:?}){sep}{reason}", self.url.authority()))

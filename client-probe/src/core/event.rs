@@ -112,6 +112,7 @@ impl Down {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other code says that one of us broke the protocol")]
 fn exit_of_close(reason: &CloseReason) -> Exit {
     match reason {
         CloseReason::Peer { code, .. } => match SessionCode::from_code(*code) {

@@ -31,8 +31,6 @@ struct Group {
     seen: Seen,
     /// Subgroup streams being received.
     open: usize,
-    /// One of its streams has ended.
-    closed: bool,
     /// The publisher has said which object is the last, and that one has arrived.
     complete: bool,
     ended: bool,
@@ -167,7 +165,6 @@ impl Incoming {
     fn close(&mut self, id: u64, end: StreamEnd, out: &mut VecDeque<Event>) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.open = group.open.saturating_sub(1);
-            group.closed = true;
             group.complete |= end == StreamEnd::WholeGroup;
         }
         if end == StreamEnd::Cut {
@@ -177,7 +174,7 @@ impl Incoming {
     }
 
     /// A group has ended when none of its streams is open and either its publisher said so, or a newer group has
-    /// begun and this one's streams have ended or it came by fetch alone.
+    /// begun.
     fn settle(&mut self, out: &mut VecDeque<Event>) {
         let joining = match &self.join {
             Join::Fetching { through, .. } => Some(*through),
@@ -246,7 +243,16 @@ mod tests {
                     Event::Object(o) => format!("{}/{}", o.at.group, o.at.object),
                     Event::GroupEnd { group, .. } => format!("{group}."),
                     Event::Cut { group, .. } => format!("{group}!"),
-                    other => format!("{other:?}"),
+                    Event::Up
+                    | Event::Down { .. }
+                    | Event::Resolve { .. }
+                    | Event::Announced
+                    | Event::Refused { .. }
+                    | Event::NoSuchStream
+                    | Event::Catalog(_)
+                    | Event::Ended
+                    | Event::Pong { .. }
+                    | Event::Stats(_) => "?".to_owned(),
                 })
                 .collect();
             words.join(" ")

@@ -28,3 +28,4 @@ pub use broadcast::{Broadcast, Outgoing};
 pub use client::Client;
 pub use event::{Down, Event, LinkId, Object};
 pub use link::{ALPN, Role, Target};
+pub(crate) use watch::is_about_us;

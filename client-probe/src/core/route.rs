@@ -330,7 +330,6 @@ impl Move {
 }
 
 /// A watcher has nothing to offer.
-#[expect(clippy::wildcard_enum_match_arm, reason = "only requests come here, all others need no answer")]
 fn refuse(session: &mut Session, event: &session::Event) {
     use session::Event as E;
     let (E::Subscribe { request, .. }

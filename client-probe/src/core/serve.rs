@@ -96,7 +96,7 @@ impl Serving {
                 session.reject(request, Refusal(RequestCode::NotSupported, "this is a publisher").into());
             }
             Event::Update { request, update, params, .. } => {
-                self.update(session, (request, update, &params), broadcast)
+                self.update(session, (request, update, &params), broadcast);
             }
             Event::UpdateRefused { request } => self.end_after_update(session, request),
             Event::Cancelled { request, .. } => self.cancelled(session, request),

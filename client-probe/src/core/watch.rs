@@ -233,14 +233,12 @@ impl Watcher {
             return;
         }
         track.retry_at = Some(now + error.retry.unwrap_or(RETRY).max(RETRY));
-        let reason = error.reason.clone();
-        match error.code {
-            RequestCode::Unauthorized | RequestCode::ExpiredAuthToken | RequestCode::MalformedAuthToken => {
-                track.retry_at = None;
-                self.out.push_back(Event::Refused { what: "SUBSCRIBE", code: error.code, reason });
-            }
-            _ if self.chosen.is_none() => self.out.push_back(Event::NoSuchStream),
-            _ => {}
+        if is_about_us(error.code) {
+            track.retry_at = None;
+            let reason = error.reason.clone();
+            self.out.push_back(Event::Refused { what: "SUBSCRIBE", code: error.code, reason });
+        } else if self.chosen.is_none() {
+            self.out.push_back(Event::NoSuchStream);
         }
     }
 
@@ -375,4 +373,9 @@ impl Watched {
 /// Whether there is a chosen track at all.
 fn track_counts(tracks: &BTreeMap<Bytes, Watched>) -> bool {
     tracks.values().any(|track| track.rendition.is_some())
+}
+
+/// Whether a request was refused for who we are: asking again changes nothing.
+pub(crate) const fn is_about_us(code: RequestCode) -> bool {
+    matches!(code, RequestCode::Unauthorized | RequestCode::ExpiredAuthToken | RequestCode::MalformedAuthToken)
 }

@@ -52,7 +52,7 @@ impl Memory {
 
 impl Write for Memory {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(buf);
+        self.0.lock().map_err(|_| std::io::ErrorKind::Other)?.extend_from_slice(buf);
         Ok(buf.len())
     }
 

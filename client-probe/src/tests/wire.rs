@@ -239,7 +239,7 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn to_peer(&mut self, stream: StreamId, event: StreamEvent) {
+    fn send(&mut self, stream: StreamId, event: StreamEvent) {
         let happening = Happening::Stream(stream, event);
         self.net.post(self.now + LATENCY, self.end.other(), self.session, happening);
     }
@@ -269,7 +269,7 @@ impl StreamSink for Sink<'_> {
             self.left -= piece.len();
             taken += piece.len();
             if !piece.is_empty() {
-                self.to_peer(stream, StreamEvent::Data { data: piece, fin: false });
+                self.send(stream, StreamEvent::Data { data: piece, fin: false });
             }
         }
         if chunks.iter().any(|chunk| !chunk.is_empty()) {
@@ -282,7 +282,7 @@ impl StreamSink for Sink<'_> {
     fn finish(&mut self, stream: StreamId) {
         let end = self.end;
         if self.connection().finished.insert((end, stream)) {
-            self.to_peer(stream, StreamEvent::Data { data: Bytes::new(), fin: true });
+            self.send(stream, StreamEvent::Data { data: Bytes::new(), fin: true });
             let acked = Happening::Stream(stream, StreamEvent::Acked);
             self.net.post(self.now + 2 * LATENCY, end, self.session, acked);
         }
@@ -291,12 +291,12 @@ impl StreamSink for Sink<'_> {
     fn reset(&mut self, stream: StreamId, code: u64) {
         let end = self.end;
         if self.connection().finished.insert((end, stream)) {
-            self.to_peer(stream, StreamEvent::Reset { code });
+            self.send(stream, StreamEvent::Reset { code });
         }
     }
 
     fn stop(&mut self, stream: StreamId, code: u64) {
-        self.to_peer(stream, StreamEvent::Stopped { code });
+        self.send(stream, StreamEvent::Stopped { code });
     }
 
     fn set_priority(&mut self, _stream: StreamId, _priority: i32) {}
