@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod counted;
     pub(crate) mod fanout_report;
     pub(crate) mod floor;
+    pub(crate) mod host;
     pub(crate) mod load;
     pub(crate) mod machine;
     pub(crate) mod measure;
@@ -18,6 +19,7 @@ mod support {
     pub(crate) mod plan;
     pub(crate) mod protocol;
     pub(crate) mod quinn_baseline;
+    pub(crate) mod relay;
     pub(crate) mod report;
     pub(crate) mod sender;
     pub(crate) mod socket;
@@ -38,6 +40,6 @@ fn main() -> anyhow::Result<()> {
             support::protocol::say(&support::floor::measure(viewers, pattern, rounds)?)
         }
         Role::Sender(run) => support::sender::run(run),
-        Role::Load { run, sender } => support::load::run(run, sender),
+        Role::Load { run, sender } => support::load::run(run, &sender),
     }
 }

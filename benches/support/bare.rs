@@ -2,22 +2,15 @@
 //!
 //! What the relay costs above this is ours to save; what this costs above the floor is QUIC's and the loop's.
 
-use crate::support::clock;
-use crate::support::counted::Counted;
 use crate::support::pattern::{FRAMES_PER_GROUP, Pattern, Schedule};
-use crate::support::protocol::{AckMode, Traffic};
+use crate::support::protocol::Traffic;
 use crate::support::sender::Stage;
-use anyhow::Context as _;
+use crate::support::{clock, host};
 use bytes::Bytes;
 use sluice_moqt::transport::{
     App, CloseReason, Dir, Output, PathStats, Peer, SessionId, StreamEvent, StreamId, StreamSink,
 };
-use sluice_net::tls::{Identity, ServerTls};
-use sluice_net::{Clock, Hosted, NodeKey, PortConfig, Shard, ShardConfig, SystemClock, TransportProfile, UdpSocket};
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Frames kept: a viewer further behind than this goes on with the newest group.
@@ -25,34 +18,7 @@ const BACKLOG: usize = 60;
 
 /// Serves frames to whoever connects, for ever.
 pub(crate) fn serve(stage: &Stage) -> anyhow::Result<()> {
-    let app = Fanout::new(stage.run.pattern(), stage.run.traffic, stage.schedule);
-    let mut shard = shard(stage, app)?;
-    let address = shard.local_addrs().first().copied().context("a shard without a port")?;
-    stage.announce(address)?;
-    shard.run().context("running the shard")
-}
-
-/// A shard as the daemon has it, with one port on the loopback address.
-fn shard<A: Hosted>(stage: &Stage, app: A) -> anyhow::Result<Shard<UdpSocket, Counted<A>>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (certificate, key) = stage.identity.pem();
-    let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes())?;
-    let tls = ServerTls::open(&identity, &[stage.run.case.alpn()], Arc::clone(&clock))?;
-    // The socket's warnings are about sysctls that matter to receivers of video, not of acknowledgements.
-    let (socket, _) = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    let port = PortConfig::server(socket, tls, profile(stage.run.ack_mode));
-    let config = ShardConfig::single(NodeKey::generate());
-    Ok(Shard::new(config, vec![port], clock, Counted::new(app))?)
-}
-
-/// A viewer's transport, for receivers that acknowledge as `mode` says.
-fn profile(mode: AckMode) -> TransportProfile {
-    let profile = TransportProfile::viewer();
-    match mode {
-        // quinn-proto on the load side would obey ACK_FREQUENCY; the receivers that this mode stands for cannot.
-        AckMode::Per2 => TransportProfile { ack_every: None, ..profile },
-        AckMode::Frame | AckMode::Per10 => profile,
-    }
+    host::serve(stage, Fanout::new(stage.run.pattern(), stage.run.traffic, stage.schedule))
 }
 
 /// Writes every frame to every session, a group per stream.
@@ -215,13 +181,5 @@ impl App for Fanout {
             Traffic::Active => Some(self.due(self.next)),
             Traffic::Idle => None,
         }
-    }
-}
-
-impl Hosted for Fanout {
-    type Command = Infallible;
-
-    fn handle_command(&mut self, _: Instant, command: Infallible) {
-        match command {}
     }
 }

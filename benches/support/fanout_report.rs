@@ -10,6 +10,8 @@ pub(crate) struct FanoutLine {
     pub(crate) case: Case,
     pub(crate) viewers: usize,
     pub(crate) ack_mode: AckMode,
+    /// Part of the latencies that is the source's own.
+    pub(crate) source_spread_ms: u32,
     #[serde(flatten)]
     pub(crate) cost: Cost,
     #[serde(flatten)]

@@ -1,8 +1,8 @@
 //! Which runs, in which order, and the lines that come out.
 
+use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service, outcome, progress};
 use crate::support::measure::{self, Outcome, Timing};
 use crate::support::protocol::{AckMode, Case, Run, Traffic};
-use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service, outcome, progress};
 use crate::support::report::{self, FloorLine};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Bit rate per viewer
     #[arg(long, default_value_t = 4)]
     mbit: u32,
+    /// Milliseconds over which the relay's publisher spreads a frame
+    #[arg(long, default_value_t = 30)]
+    spread: u32,
     /// Seconds until memory is read; 0 leaves memory out
     #[arg(long, default_value_t = 20)]
     settle: u32,
@@ -36,6 +39,16 @@ pub(crate) struct Args {
     /// What `cargo bench` adds to every bench
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    fn run(&self, case: Case, viewers: usize, ack_mode: AckMode) -> Run {
+        let spread_ms = match case {
+            Case::Relay => self.spread,
+            Case::Quinn | Case::Bare => 0,
+        };
+        Run { case, viewers, ack_mode, traffic: Traffic::Active, megabits: self.mbit, spread_ms }
+    }
 }
 
 /// Connections open and MTU discovery is done by then.
@@ -89,8 +102,7 @@ fn runs(args: &Args) -> Vec<Run> {
                 (true, _) if viewers == most => vec![AckMode::Frame, AckMode::Per10, AckMode::Per2],
                 (true, _) => vec![AckMode::Frame],
             };
-            let run = |ack_mode| Run { case, viewers, ack_mode, traffic: Traffic::Active, megabits: args.mbit };
-            runs.extend(modes.into_iter().map(run));
+            runs.extend(modes.into_iter().map(|ack_mode| args.run(case, viewers, ack_mode)));
         }
     }
     runs
@@ -105,10 +117,9 @@ fn memory(args: &Args) -> anyhow::Result<BTreeMap<Case, Memory>> {
     let last = Case::ALL.last().copied().into_iter().collect();
     for case in if args.case.is_empty() { last } else { args.case.clone() } {
         progress(&format!("memory of {case:?}, 100 and 500 viewers, active and idle"));
-        let run =
-            |traffic| Run { case, viewers: 0, ack_mode: AckMode::Frame, traffic, megabits: args.mbit };
-        let active = measure::memory_per_viewer(run(Traffic::Active), args.settle)?;
-        let idle = measure::memory_per_viewer(run(Traffic::Idle), args.settle)?;
+        let run = args.run(case, 0, AckMode::Frame);
+        let active = measure::memory_per_viewer(run, args.settle)?;
+        let idle = measure::memory_per_viewer(Run { traffic: Traffic::Idle, ..run }, args.settle)?;
         memory.insert(case, Memory { rss_per_viewer_kib: Some(active), idle_rss_per_viewer_kib: Some(idle) });
     }
     Ok(memory)
@@ -120,17 +131,18 @@ impl Results {
         let floors = self.floors.get(&run.viewers).map(Vec::as_slice).unwrap_or_default();
         let floor = median(floors.iter().map(|floor| floor.cpu_s_per_gbit)).unwrap_or(f64::NAN);
         let cpu = self.cpu(run).unwrap_or(f64::NAN);
-        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, ..run });
+        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, spread_ms: 0, ..run });
         let dear_baseline = run.case == Case::Quinn && cpu > floor * QUINN_VOID_ABOVE;
         FanoutLine {
             case: run.case,
             viewers: run.viewers,
             ack_mode: run.ack_mode,
+            source_spread_ms: run.spread_ms,
             cost: Cost {
                 cpu_s_per_gbit: cpu,
                 floor_cpu_s_per_gbit: floor,
                 share_of_floor: floor / cpu,
-                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, ..run }),
+                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, spread_ms: 0, ..run }),
                 quinn_cpu_s_per_gbit: quinn,
             },
             memory,

@@ -13,16 +13,19 @@ pub(crate) enum Case {
     Quinn,
     /// The shard loop with an application that only writes frames.
     Bare,
+    /// The relay's node in the same loop, with a publisher and viewers that speak MoQ.
+    Relay,
 }
 
 impl Case {
     /// Every case, cheapest to build last.
-    pub(crate) const ALL: [Self; 2] = [Self::Quinn, Self::Bare];
+    pub(crate) const ALL: [Self; 3] = [Self::Quinn, Self::Bare, Self::Relay];
 
     /// The application protocol that both ends agree on.
     pub(crate) const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Quinn | Self::Bare => b"sluice-bench",
+            Self::Relay => sluice_node::USER_ALPN,
         }
     }
 }
@@ -68,6 +71,8 @@ pub(crate) struct Run {
     pub(crate) traffic: Traffic,
     /// Bit rate per viewer.
     pub(crate) megabits: u32,
+    /// How long a frame takes to arrive at the sender; 0 where the sender makes it itself.
+    pub(crate) spread_ms: u32,
 }
 
 impl Run {
@@ -92,8 +97,8 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) address: SocketAddr,
-    /// The certificate to trust, DER.
-    pub(crate) certificate: Vec<u8>,
+    /// The certificate to trust, PEM.
+    pub(crate) certificate: String,
     /// When frame 0 was due.
     pub(crate) epoch_ns: u64,
 }

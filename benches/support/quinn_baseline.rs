@@ -83,11 +83,7 @@ async fn view(incoming: Incoming, mut frames: broadcast::Receiver<Frame>) {
 }
 
 /// Writes one frame into the stream of its group; frames before a viewer's first group are not its.
-async fn write(
-    connection: &quinn::Connection,
-    stream: &mut Option<SendStream>,
-    frame: Frame,
-) -> anyhow::Result<()> {
+async fn write(connection: &quinn::Connection, stream: &mut Option<SendStream>, frame: Frame) -> anyhow::Result<()> {
     if frame.seq.is_multiple_of(FRAMES_PER_GROUP) {
         if let Some(mut done) = stream.take() {
             done.finish().context("ending a group")?;

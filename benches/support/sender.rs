@@ -4,7 +4,7 @@ use crate::support::machine::{self, Core};
 use crate::support::pattern::Schedule;
 use crate::support::protocol::{self, Case, Hello, Run, SenderReport, Window};
 use crate::support::tls::Identity;
-use crate::support::{allocations, bare, clock, quinn_baseline};
+use crate::support::{allocations, bare, clock, quinn_baseline, relay};
 use anyhow::Context as _;
 use std::net::SocketAddr;
 
@@ -20,6 +20,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<()> {
     match run.case {
         Case::Quinn => quinn_baseline::serve(&stage),
         Case::Bare => bare::serve(&stage),
+        Case::Relay => relay::serve(&stage),
     }
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Tells the parent where to connect, and begins to obey its windows. Call once, when listening.
     pub(crate) fn announce(&self, address: SocketAddr) -> anyhow::Result<()> {
-        let certificate = self.identity.certificate.to_vec();
+        let certificate = self.identity.pem().0.to_owned();
         protocol::say(&Hello { address, certificate, epoch_ns: self.schedule.epoch_ns })?;
         std::thread::Builder::new().name("meters".into()).spawn(obey).context("starting the metering thread")?;
         Ok(())

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
 
@@ -12,8 +13,7 @@ pub(crate) const SERVER_NAME: &str = "localhost";
 /// The sender's certificate and key.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    /// Passed to the load side, which trusts it alone.
-    pub(crate) certificate: CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
     key: PrivatePkcs8KeyDer<'static>,
     certificate_pem: String,
     key_pem: String,
@@ -48,9 +48,10 @@ impl Identity {
     }
 }
 
-/// The load side's end: trusts `certificate` only.
-pub(crate) fn client(certificate: CertificateDer<'static>, alpn: &[u8]) -> anyhow::Result<Arc<QuicClientConfig>> {
+/// The load side's end: trusts `certificate` (PEM) only.
+pub(crate) fn client(certificate: &str, alpn: &[u8]) -> anyhow::Result<Arc<QuicClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).context("reading a certificate")?;
     roots.add(certificate).context("trusting the sender's certificate")?;
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -3,20 +3,24 @@
 //! It has to take 2 Gbit/s on the core that is left, so it does per packet what quinn-proto demands and little else,
 //! and it says how busy it was.
 
+mod dialogue;
 mod frames;
 mod port;
+mod publisher;
+mod reader;
+mod script;
 mod tally;
 mod viewer;
 
 use crate::support::machine::{self, Core};
-use crate::support::protocol::{self, Hello, Joined, Run, Traffic, Window};
+use crate::support::protocol::{self, Case, Hello, Joined, Run, Window};
 use crate::support::socket::Inbox;
 use crate::support::{clock, tls};
 use anyhow::{Context as _, bail};
 use port::Port;
+use publisher::Publisher;
 use quinn_proto::{ClientConfig, TransportConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally::Tally;
@@ -34,8 +38,13 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const GRACE_NS: u64 = 700_000_000;
 
 /// Receives what `sender` serves until the parent goes away.
-pub(crate) fn run(run: Run, sender: Hello) -> anyhow::Result<()> {
+pub(crate) fn run(run: Run, sender: &Hello) -> anyhow::Result<()> {
     machine::pin(Core::Load)?;
+    let _publisher = match run.case {
+        Case::Relay => Some(Publisher::start(run, sender)?),
+        // These make their frames themselves.
+        Case::Quinn | Case::Bare => None,
+    };
     let mut load = Load::new(run, sender)?;
     let started = clock::wall_ns();
     while load.joined() < run.viewers {
@@ -79,8 +88,8 @@ struct Load {
 }
 
 impl Load {
-    fn new(run: Run, sender: Hello) -> anyhow::Result<Self> {
-        let tls = tls::client(CertificateDer::from(sender.certificate), run.case.alpn())?;
+    fn new(run: Run, sender: &Hello) -> anyhow::Result<Self> {
+        let tls = tls::client(&sender.certificate, run.case.alpn())?;
         let mut config = ClientConfig::new(tls);
         let mut transport = TransportConfig::default();
         transport.max_concurrent_uni_streams(16u32.into()).max_concurrent_bidi_streams(16u32.into());
@@ -99,15 +108,9 @@ impl Load {
         })
     }
 
-    /// Viewers that are served: connected, and with a first frame where frames flow.
+    /// Viewers that have what they came for.
     fn joined(&self) -> usize {
-        self.viewers
-            .iter()
-            .filter(|viewer| match self.run.traffic {
-                Traffic::Active => viewer.is_served(),
-                Traffic::Idle => viewer.is_connected(),
-            })
-            .count()
+        self.viewers.iter().filter(|viewer| viewer.is_served()).count()
     }
 
     /// Opens the next connections, a few at a time.
@@ -118,7 +121,7 @@ impl Load {
             let port = index % self.ports.len();
             let now = clock::now();
             let (handle, connection) = self.ports[port].dial(now, self.config.clone(), index)?;
-            let mut viewer = Viewer::new(port, handle, connection, self.run.ack_mode);
+            let mut viewer = Viewer::new(port, handle, connection, self.run);
             viewer.transmit(now, &mut self.ports[port], &mut self.tally)?;
             self.viewers.push(viewer);
             pending += 1;

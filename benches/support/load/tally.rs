@@ -88,7 +88,7 @@ impl Tally {
     pub(super) fn turn(&mut self, wall_ns: u64) -> Option<LoadReport> {
         let counts = self.counts;
         let open = self.window.as_mut()?;
-        let meters = || Meters { wall_ns, cpu_ns: clock::thread_cpu_ns(), counts };
+        let meters = || Meters { wall_ns, cpu_ns: clock::process_cpu_ns(), counts };
         if wall_ns >= open.window.from_ns && open.start.is_none() {
             open.start = Some(meters());
         }

@@ -1,12 +1,12 @@
 //! One viewer's connection: when it acknowledges, and what it reads.
 
-use super::frames::FrameReader;
+use super::dialogue::{Dialogue, Standing};
 use super::port::Port;
+use super::reader::{Reader, Told};
 use super::tally::Tally;
-use crate::support::protocol::AckMode;
-use quinn_proto::{
-    Connection, ConnectionEvent, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId,
-};
+use crate::support::protocol::{Case, Run, Traffic};
+use bytes::Bytes;
+use quinn_proto::{Connection, ConnectionEvent, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId};
 use std::time::{Duration, Instant};
 
 /// How long a packet may wait for its acknowledgement; RFC 9000's default `max_ack_delay`, as real receivers use it.
@@ -16,9 +16,12 @@ pub(super) struct Viewer {
     port: usize,
     handle: ConnectionHandle,
     connection: Connection,
+    run: Run,
     acks: Acks,
-    /// Streams under way: a group's, and during a change the next one's.
-    streams: Vec<(StreamId, FrameReader)>,
+    /// The MoQ session, in the relay case and once connected.
+    dialogue: Option<Dialogue>,
+    /// Streams under way: a group's, during a change the next one's, and control streams.
+    streams: Vec<(StreamId, Reader)>,
     state: State,
     /// Listed for [`Viewer::settle`] already.
     dirty: bool,
@@ -29,24 +32,25 @@ pub(super) struct Viewer {
 enum State {
     Dialling,
     Connected,
-    /// Got its first frame.
+    /// Got its first frame; in idle runs, its connection or subscription.
     Served,
 }
 
 /// Packets that wait for their acknowledgement.
 struct Acks {
-    mode: AckMode,
     waiting: u32,
     due: Option<Instant>,
 }
 
 impl Viewer {
-    pub(super) const fn new(port: usize, handle: ConnectionHandle, connection: Connection, mode: AckMode) -> Self {
+    pub(super) const fn new(port: usize, handle: ConnectionHandle, connection: Connection, run: Run) -> Self {
         Self {
             port,
             handle,
             connection,
-            acks: Acks { mode, waiting: 0, due: None },
+            run,
+            acks: Acks { waiting: 0, due: None },
+            dialogue: None,
             streams: Vec::new(),
             state: State::Dialling,
             dirty: false,
@@ -86,7 +90,7 @@ impl Viewer {
     ) -> anyhow::Result<()> {
         self.connection.handle_event(event);
         self.acks.waiting += 1;
-        if self.acks.mode.packets().is_some_and(|packets| self.acks.waiting >= packets) {
+        if self.run.ack_mode.packets().is_some_and(|packets| self.acks.waiting >= packets) {
             self.transmit(now, port, tally)?;
         }
         Ok(())
@@ -95,9 +99,9 @@ impl Viewer {
     /// After a batch of packets: reads streams, and acknowledges or notes by when it must.
     pub(super) fn settle(&mut self, now: Instant, port: &mut Port, tally: &mut Tally) -> anyhow::Result<()> {
         self.dirty = false;
-        self.events(tally);
-        self.read(tally);
-        let holds_acks = self.acks.mode.packets().is_some() && self.is_served();
+        self.events(now, tally)?;
+        self.read(now, tally);
+        let holds_acks = self.run.ack_mode.packets().is_some() && self.is_served();
         if !holds_acks {
             self.transmit(now, port, tally)?;
         } else if self.acks.waiting > 0 && self.acks.due.is_none() {
@@ -116,7 +120,7 @@ impl Viewer {
         if self.connection.poll_timeout().is_some_and(|timeout| timeout <= now) {
             self.connection.handle_timeout(now);
         }
-        self.events(tally);
+        self.events(now, tally)?;
         self.transmit(now, port, tally)?;
         self.endpoint_events(port);
         self.note_deadline();
@@ -133,42 +137,80 @@ impl Viewer {
         Ok(())
     }
 
-    fn events(&mut self, tally: &mut Tally) {
+    fn events(&mut self, now: Instant, tally: &mut Tally) -> anyhow::Result<()> {
         while let Some(event) = self.connection.poll() {
             match event {
-                Event::Connected => self.state = State::Connected,
+                Event::Connected => self.connected(now)?,
                 Event::ConnectionLost { .. } => tally.lost_viewers += 1,
                 Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                     while let Some(id) = self.connection.streams().accept(Dir::Uni) {
-                        self.streams.push((id, FrameReader::default()));
+                        self.streams.push((id, Reader::new(self.run.case)));
                     }
                 }
                 Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
             }
         }
+        Ok(())
+    }
+
+    fn connected(&mut self, now: Instant) -> anyhow::Result<()> {
+        self.state = State::Connected;
+        match (self.run.case, self.run.traffic) {
+            (Case::Relay, traffic) => {
+                let (dialogue, answers) = Dialogue::begin(now, traffic, &mut self.connection)?;
+                self.dialogue = Some(dialogue);
+                self.listen(answers);
+            }
+            (Case::Quinn | Case::Bare, Traffic::Idle) => self.state = State::Served,
+            (Case::Quinn | Case::Bare, Traffic::Active) => {}
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, answers: Vec<StreamId>) {
+        self.streams.extend(answers.into_iter().map(|id| (id, Reader::Control)));
     }
 
     /// Reads every stream as far as it goes.
-    fn read(&mut self, tally: &mut Tally) {
-        let Self { connection, streams, state, .. } = self;
-        streams.retain_mut(|(id, reader)| {
-            let mut stream = connection.recv_stream(*id);
-            let Ok(mut chunks) = stream.read(true) else { return false };
-            let open = loop {
-                match chunks.next(usize::MAX) {
-                    Ok(Some(chunk)) => {
-                        if reader.push(&chunk.bytes, tally) > 0 {
-                            *state = State::Served;
-                        }
-                    }
-                    Err(ReadError::Blocked) => break true,
-                    Ok(None) | Err(ReadError::Reset(_)) => break false,
-                }
+    fn read(&mut self, now: Instant, tally: &mut Tally) {
+        let mut index = 0;
+        while index < self.streams.len() {
+            if self.read_stream(now, index, tally) {
+                index += 1;
+            } else {
+                self.streams.swap_remove(index);
+            }
+        }
+    }
+
+    /// Reads one stream; false where it has ended.
+    fn read_stream(&mut self, now: Instant, index: usize, tally: &mut Tally) -> bool {
+        loop {
+            let Some((id, reader)) = self.streams.get_mut(index) else { return true };
+            let id = *id;
+            let chunk = match next_chunk(&mut self.connection, id) {
+                Ok(Some(chunk)) => chunk,
+                Err(ReadError::Blocked) => return true,
+                Ok(None) | Err(ReadError::Reset(_)) => return false,
             };
-            // Flow-control updates ride with the next acknowledgement.
-            let _ = chunks.finalize();
-            open
-        });
+            match reader.push(chunk, tally) {
+                Told::Nothing => {}
+                Told::Frame => self.state = State::Served,
+                Told::Control(bytes) => self.hear(now, id, bytes, tally),
+            }
+        }
+    }
+
+    /// The relay said something on a control stream.
+    fn hear(&mut self, now: Instant, id: StreamId, bytes: Bytes, tally: &mut Tally) {
+        let Some(dialogue) = &mut self.dialogue else { return };
+        let answers = dialogue.hear(now, id, bytes, &mut self.connection);
+        match (dialogue.standing(), self.run.traffic) {
+            (Standing::Over, _) => tally.lost_viewers += 1,
+            (Standing::Subscribed, Traffic::Idle) => self.state = State::Served,
+            (Standing::Subscribed, Traffic::Active) | (Standing::Waiting, _) => {}
+        }
+        self.listen(answers);
     }
 
     fn endpoint_events(&mut self, port: &mut Port) {
@@ -186,4 +228,14 @@ impl Viewer {
             (timeout, due) => timeout.or(due),
         };
     }
+}
+
+/// The next bytes of a stream. Flow-control updates that come of it ride with the next acknowledgement.
+fn next_chunk(connection: &mut Connection, id: StreamId) -> Result<Option<Bytes>, ReadError> {
+    let mut stream = connection.recv_stream(id);
+    // An error says that the stream was read to its end, or stopped.
+    let Ok(mut chunks) = stream.read(true) else { return Ok(None) };
+    let chunk = chunks.next(usize::MAX);
+    let _ = chunks.finalize();
+    Ok(chunk?.map(|chunk| chunk.bytes))
 }
