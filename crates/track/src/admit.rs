@@ -2,6 +2,7 @@
 
 use crate::group::Group;
 use crate::object::{Begin, Object};
+use crate::subgroup::Priority;
 use crate::{Limit, Log, Malformed, WriteError};
 use sluice_moqt::kvp::{Pairs, Value};
 use sluice_moqt::properties::{ObjectInfo, PropertyError};
@@ -17,7 +18,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) location: Location,
     pub(crate) subgroup: u64,
     /// The header's, or the track's default.
-    pub(crate) priority: u8,
+    pub(crate) priority: Priority,
     /// No object of the subgroup has an id in `floor..location.object`.
     pub(crate) floor: u64,
     /// Predecessor on its stream.
@@ -47,14 +48,16 @@ impl Log {
         if incoming.payload_len > self.limits().object_bytes {
             return Err(Limit::ObjectBytes(self.limits().object_bytes).into());
         }
-        let known = self.object(group_id, incoming.subgroup, id).is_some_and(|object| !object.is_unknown());
-        if !known {
+        let held = self.object(group_id, incoming.subgroup, id).map(Object::is_unknown);
+        if held != Some(false) {
             let head = incoming.properties.len() + 64;
             self.make_room(head.saturating_add(incoming.payload_len).min(crate::arena::BLOCK))?;
             if self.is_evicted(group_id) {
                 return Ok(Admission::Ignored);
             }
             self.ensure_subgroup(now, group_id, incoming.subgroup, incoming.priority)?;
+        }
+        if held.is_none() {
             self.count_object(group_id)?;
         }
         self.declare(incoming.location, info);
@@ -80,7 +83,10 @@ impl Log {
             status: incoming.status,
         };
         match subgroup.find_mut(id) {
-            Some(held) if held.is_unknown() => *held = Object::begin(now, &begin, arena),
+            Some(held) if held.is_unknown() => {
+                let floor = begin.floor.min(held.floor);
+                *held = Object::begin(now, &Begin { floor, ..begin }, arena);
+            }
             Some(held) => held.floor = held.floor.min(incoming.floor),
             None => subgroup.insert(Object::begin(now, &begin, arena)),
         }
@@ -98,6 +104,7 @@ impl Log {
     /// All rules that make a track malformed.
     fn check(&self, incoming: &Incoming<'_>) -> Result<ObjectInfo, WriteError> {
         let location = incoming.location;
+        check_id(location)?;
         let info = match incoming.properties {
             [] => ObjectInfo::default(),
             properties => ObjectInfo::read(properties, location).map_err(|error| property_error(error, location))?,
@@ -171,12 +178,17 @@ impl Log {
     }
 }
 
+/// Every id has one that follows it, which keeps "the next object" a plain number.
+pub(crate) const fn check_id(location: Location) -> Result<(), Limit> {
+    if location.object == u64::MAX { Err(Limit::ObjectId) } else { Ok(()) }
+}
+
 /// Conditions 1, 2 and 4.
 fn check_group(group: &Group, incoming: &Incoming<'_>) -> Result<(), Malformed> {
     let location = incoming.location;
     check_group_end(group, location, incoming.status)?;
     let Some(subgroup) = group.subgroups.get(&incoming.subgroup) else { return Ok(()) };
-    if subgroup.priority != incoming.priority {
+    if subgroup.priority.agree(incoming.priority).is_none() {
         return Err(Malformed::Priority { group: location.group, subgroup: incoming.subgroup });
     }
     if subgroup.final_next().is_some_and(|next| location.object >= next) {

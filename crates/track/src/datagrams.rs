@@ -1,6 +1,6 @@
 //! Datagram objects: a bounded ring beside the groups, never turned into streams (draft-18 10.2.1, 10.3).
 
-use crate::admit::{check_group_end, property_error};
+use crate::admit::{check_group_end, check_id, property_error};
 use crate::arena::{Arena, BlockId};
 use crate::{Log, Malformed, WriteError};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -92,6 +92,7 @@ impl Log {
         if self.is_evicted(location.group) {
             return Ok(());
         }
+        check_id(location)?;
         let info = match &datagram.properties[..] {
             [] => ObjectInfo::default(),
             run => ObjectInfo::read(run, location).map_err(|error| property_error(error, location))?,
@@ -136,10 +137,11 @@ impl Log {
         if group.datagrams.binary_search(&location.object).is_err() {
             return Ok(if group.gap_fetched.contains(location.object) { Known::Yes } else { Known::No });
         }
+        let default = self.default_priority();
         let same = self.datagrams.find(location).is_none_or(|held| {
             held.object.payload == datagram.payload
                 && held.object.status == datagram.status
-                && held.object.priority == datagram.priority
+                && held.object.priority.unwrap_or(default) == datagram.priority.unwrap_or(default)
         });
         if same { Ok(Known::Yes) } else { Err(Malformed::Content { location }) }
     }

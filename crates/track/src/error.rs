@@ -88,6 +88,9 @@ pub enum Limit {
     /// The group has too many objects.
     #[error("groups are limited to {0} objects")]
     Objects(usize),
+    /// The largest id of all, which nothing could follow.
+    #[error("object ids end at 2^64 - 2")]
+    ObjectId,
     /// Too many streams write this track at once.
     #[error("a track is limited to {0} incoming streams")]
     Writers(usize),

@@ -239,7 +239,7 @@ impl FetchReader {
         let object_head = FetchObject {
             location,
             subgroup,
-            priority: held.priority,
+            priority: held.priority.value(),
             properties: Bytes::copy_from_slice(object.properties_run()),
             payload_len: object.payload_len() as u64,
         };

@@ -1,6 +1,7 @@
 //! Fetch streams as a source: back-fill by the same append as live streams (draft-18 10.4.4).
 
 use crate::admit::{Admission, Incoming};
+use crate::subgroup::Priority;
 use crate::writer::{Current, Stream, Writer};
 use crate::{FetchRange, Log, SourceId, WriteError, WriterId};
 use sluice_moqt::data::{EndOfRange, FetchObject};
@@ -139,7 +140,11 @@ impl Log {
             GroupOrder::Descending => Location::new(fetch.range.first.group, fetch.end_in(fetch.range.first.group)),
         };
         self.gap(now, fetch, last);
-        self.rule_out(now, last.group, fetch.untold_in(last.group), fetch.end_in(last.group));
+        let (untold, end) = (fetch.untold_in(last.group), fetch.end_in(last.group));
+        self.rule_out(now, last.group, untold, end);
+        if untold == 0 && end == u64::MAX {
+            self.add_absent_groups(last.group, last.group.saturating_add(1));
+        }
         match (end_of_track, fetch.told) {
             (EndOfTrack::Yes, Some(final_object)) if fetch.order == GroupOrder::Ascending => {
                 let end = Location::new(final_object.group, final_object.object.saturating_add(1));
@@ -169,7 +174,7 @@ impl Log {
                 GroupOrder::Ascending if untouched => self.add_absent_groups(from, next),
                 GroupOrder::Ascending => self.add_absent_groups(from.saturating_add(1), next),
                 GroupOrder::Descending if untouched => {
-                    self.add_absent_groups(next.saturating_add(1), from.saturating_add(1))
+                    self.add_absent_groups(next.saturating_add(1), from.saturating_add(1));
                 }
                 GroupOrder::Descending => self.add_absent_groups(next.saturating_add(1), from),
             }
@@ -202,11 +207,10 @@ impl Log {
         let Some(subgroup) = object.subgroup else { return Ok(ignored) };
         let (floor, prior) = self.before_fetched(fetch, location, subgroup);
         let held = self.groups.get(&location.group).and_then(|group| group.subgroups.get(&subgroup));
-        let priority = held.map_or(object.priority, |held| held.priority);
         let incoming = Incoming {
             location,
             subgroup,
-            priority,
+            priority: held.map_or(Priority::Fetched(object.priority), |held| held.priority),
             floor,
             prior,
             properties: &object.properties,

@@ -110,6 +110,14 @@ impl Group {
         self.subgroups.values().any(|subgroup| subgroup.writers > 0)
     }
 
+    /// Whether a stream may still bring objects of it, or another source take up what one left half done.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let awaited = |subgroup: &Subgroup| {
+            matches!(subgroup.end, End::Reset(_)) || subgroup.objects().iter().any(Object::is_filling)
+        };
+        self.is_written() || self.subgroups.values().any(awaited)
+    }
+
     /// Whether it is held from object 0 on without a hole.
     pub(crate) fn is_join_point(&self) -> bool {
         let starts = self.next_object(0).is_some_and(|(first, _)| self.all_absent(0, first));

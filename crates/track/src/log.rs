@@ -7,7 +7,7 @@ use crate::gaps::Gaps;
 use crate::group::Group;
 use crate::object::Object;
 use crate::range::{FetchPlan, FetchRange, RangeError, after};
-use crate::subgroup::{End, Subgroup};
+use crate::subgroup::{End, Priority, Subgroup};
 use crate::writer::Writers;
 use crate::{Limit, Limits, Malformed, Progress, SourceId, WriteError};
 use sluice_moqt::types::Location;
@@ -45,6 +45,8 @@ struct Edge {
     ended: bool,
     /// Groups ruled out by PRIOR_GROUP_ID_GAP.
     group_gaps: Gaps,
+    /// Groups known not to exist, from whatever source.
+    absent: Gaps,
     /// Groups below are gone for good.
     evicted_below: u64,
     evicted: u64,
@@ -245,6 +247,17 @@ impl Log {
 
     pub(crate) fn add_group_gap(&mut self, from: u64, to: u64) {
         self.edge.group_gaps.insert(from, to);
+        self.edge.absent.insert(from, to);
+    }
+
+    /// A fetch said that `from..to` do not exist; what is held or comes nevertheless takes precedence.
+    pub(crate) fn add_absent_groups(&mut self, from: u64, to: u64) {
+        self.edge.absent.insert(from, to);
+    }
+
+    /// Whether none of the groups `from..to`, which are not held, exist.
+    pub(crate) fn groups_absent(&self, from: u64, to: u64) -> bool {
+        self.edge.absent.covers(from, to)
     }
 
     pub(crate) const fn is_evicted(&self, group: u64) -> bool {
@@ -282,9 +295,9 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a hole at `location` may still be filled: a stream writes the group, or a fetch has yet to tell.
+    /// Whether a hole at `location` may still be filled: by a stream of the group, or by a fetch that has yet to tell.
     pub(crate) fn expects(&self, location: Location) -> bool {
-        self.groups.get(&location.group).is_some_and(Group::is_written) || self.writers.fetching(location)
+        self.groups.get(&location.group).is_some_and(Group::is_awaited) || self.writers.fetching(location)
     }
 
     /// Creates group and subgroup where they are missing.
@@ -293,7 +306,7 @@ impl Log {
         now: Instant,
         group_id: u64,
         subgroup: u64,
-        priority: u8,
+        priority: Priority,
     ) -> Result<(), Limit> {
         if !self.ensure_group(now, group_id) {
             return Ok(());
@@ -370,6 +383,7 @@ impl Log {
         self.edge.evicted += 1;
         self.edge.evicted_below = self.edge.evicted_below.max(id.saturating_add(1));
         self.edge.group_gaps.forget_below(id);
+        self.edge.absent.forget_below(id);
         self.progress.whole = true;
     }
 }

@@ -74,7 +74,9 @@ impl Object {
     /// An object of which the head is there.
     pub(crate) fn begin(now: Instant, begin: &Begin<'_>, arena: &mut Arena) -> Self {
         let mut fields = BytesMut::with_capacity(32 + begin.properties.map_or(0, <[u8]>::len));
-        let delta = begin.prior.map_or(begin.id, |prior| begin.id - prior - 1);
+        debug_assert!(begin.prior.is_none_or(|prior| prior < begin.id), "ids of one stream ascend");
+        let prior = begin.prior.filter(|prior| *prior < begin.id);
+        let delta = prior.map_or(begin.id, |prior| begin.id - prior - 1);
         varint::encode(delta, &mut fields);
         let delta = fields.len();
         if let Some(properties) = begin.properties {
@@ -86,10 +88,10 @@ impl Object {
         if begin.payload_len == 0 {
             varint::encode(status_code(begin.status), &mut fields);
         }
-        let head = Head { prior: begin.prior, delta, properties, len: fields.len() };
+        let head = Head { prior, delta, properties, len: fields.len() };
         let mut object = Self {
             id: begin.id,
-            floor: begin.floor,
+            floor: begin.floor.min(begin.id),
             arrived: now,
             status: begin.status,
             head,

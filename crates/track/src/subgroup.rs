@@ -6,11 +6,7 @@ use std::time::Instant;
 /// Objects of one subgroup, and what its streams said about it.
 #[derive(Debug)]
 pub(crate) struct Subgroup {
-    /// Publisher priority.
-    pub(crate) priority: u8,
-    /// A subgroup header said so. Publishers in the field answer fetches with another priority than they publish
-    /// with, so what only a fetch said gives way and is never held against a header.
-    pub(crate) priority_by_header: bool,
+    pub(crate) priority: Priority,
     /// Whether its streams have a properties field.
     pub(crate) properties: bool,
     /// Whether a header said that its last object is the group's last.
@@ -19,6 +15,34 @@ pub(crate) struct Subgroup {
     pub(crate) writers: usize,
     pub(crate) end: End,
     objects: Vec<Object>,
+}
+
+/// Publisher priority, and who told it. Publishers in the field answer fetches with another priority than they publish
+/// with, so what only a fetch said gives way and is never held against a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// A fetch only.
+    Fetched(u8),
+    /// A subgroup header, or the default that it refers to.
+    Header(u8),
+}
+
+impl Priority {
+    /// The number.
+    pub(crate) const fn value(self) -> u8 {
+        match self {
+            Self::Fetched(value) | Self::Header(value) => value,
+        }
+    }
+
+    /// What holds once `told` was heard too; `None`: two headers contradict each other.
+    pub(crate) fn agree(self, told: Self) -> Option<Self> {
+        match (self, told) {
+            (Self::Header(held), Self::Header(told)) => (held == told).then_some(self),
+            (Self::Fetched(_), told) => Some(told),
+            (Self::Header(_), Self::Fetched(_)) => Some(self),
+        }
+    }
 }
 
 /// How a subgroup ended.
@@ -40,16 +64,8 @@ pub(crate) enum End {
 }
 
 impl Subgroup {
-    pub(crate) const fn new(priority: u8) -> Self {
-        Self {
-            priority,
-            priority_by_header: false,
-            properties: false,
-            end_of_group: false,
-            writers: 0,
-            end: End::Open,
-            objects: Vec::new(),
-        }
+    pub(crate) const fn new(priority: Priority) -> Self {
+        Self { priority, properties: false, end_of_group: false, writers: 0, end: End::Open, objects: Vec::new() }
     }
 
     pub(crate) fn objects(&self) -> &[Object] {

@@ -143,7 +143,7 @@ impl Walk {
         };
     }
 
-    /// The held group that follows; groups in between are unknown unless a gap property rules them out.
+    /// The held group that follows; groups in between are unknown unless something rules them out.
     fn next_group(&mut self, log: &Log, group: u64) -> Option<Location> {
         let next = self.neighbour(group)?;
         if !log.groups.contains_key(&next.group) && !log.expects(next) {
@@ -166,7 +166,7 @@ impl Walk {
                 (next, (next.map_or(first, |next| next.saturating_add(1)), from.saturating_add(1)))
             }
         };
-        self.unknown |= !log.group_gaps().covers(missing.0, missing.1);
+        self.unknown |= !log.groups_absent(missing.0, missing.1);
         self.at = next.map(|group| Location::new(group, self.first_in(group)));
     }
 

@@ -6,7 +6,7 @@
 
 use crate::admit::{Admission, Incoming};
 use crate::fetched::FetchStream;
-use crate::subgroup::End;
+use crate::subgroup::{End, Priority};
 use crate::{Limit, Log, Malformed, WriteError};
 use slab::Slab;
 use sluice_moqt::data::{ObjectHeader, SubgroupFlags, SubgroupHeader, SubgroupId};
@@ -219,14 +219,10 @@ impl Log {
         if self.group_gaps().contains(stream.group) {
             return Err(Malformed::Gap { location: Location::new(stream.group, 0) }.into());
         }
-        self.ensure_subgroup(now, stream.group, subgroup, stream.priority)?;
+        self.ensure_subgroup(now, stream.group, subgroup, Priority::Header(stream.priority))?;
         let Some(held) = self.subgroup_mut(stream.group, subgroup) else { return Ok(()) };
-        if !std::mem::replace(&mut held.priority_by_header, true) {
-            held.priority = stream.priority;
-        }
-        if held.priority != stream.priority {
-            return Err(Malformed::Priority { group: stream.group, subgroup }.into());
-        }
+        let agreed = held.priority.agree(Priority::Header(stream.priority));
+        held.priority = agreed.ok_or(Malformed::Priority { group: stream.group, subgroup })?;
         held.writers += 1;
         held.properties |= stream.flags.contains(SubgroupFlags::PROPERTIES);
         held.end_of_group |= stream.flags.contains(SubgroupFlags::END_OF_GROUP);
@@ -273,7 +269,7 @@ impl Log {
         let incoming = Incoming {
             location,
             subgroup,
-            priority: stream.priority,
+            priority: Priority::Header(stream.priority),
             floor: self.floor(source, stream, location, subgroup),
             prior: stream.last.map(|last| last.id),
             properties: &header.properties,

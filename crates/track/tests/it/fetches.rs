@@ -122,6 +122,26 @@ fn what_is_known_not_to_exist_is_a_plain_gap() {
 }
 
 #[test]
+fn what_an_upstream_fetch_left_out_is_a_plain_gap_here_too() {
+    for order in [GroupOrder::Ascending, GroupOrder::Descending] {
+        let (now, mut log) = (start(), log());
+        let range = FetchRange { first: at(1, 0), last: at(8, u64::MAX) };
+        let upstream = log.open_fetch(SourceId(5), range, order).expect("opens");
+        let mut objects = [(3, 2), (3, 4), (6, 1)];
+        if order == GroupOrder::Descending {
+            objects = [(6, 1), (3, 2), (3, 4)];
+        }
+        for (group, id) in objects {
+            log.begin_fetched(now, upstream, &fetched(group, id, 0, 0)).expect("begins");
+        }
+        log.set_fetch_end(upstream, at(8, 0), sluice_track::EndOfTrack::No);
+        log.finish(now, upstream).expect("finishes");
+        let (received, _) = serve(&mut log, config(at(1, 0), at(8, 9), GroupOrder::Ascending));
+        assert_eq!((locations(&received), received.ranges), (vec![(3, 2), (3, 4), (6, 1)], vec![]), "{order:?}");
+    }
+}
+
+#[test]
 fn datagram_objects_are_fetched_as_such() {
     let (now, mut log) = (start(), log());
     put_group(&mut log, now, 1, 1);

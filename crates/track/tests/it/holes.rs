@@ -1,8 +1,6 @@
 //! A hole is a state at which readers wait: filled, ruled out, or timed out.
 
-use crate::support::{
-    Ingest, SOURCE, Sink, fetched, header, log, object, payload, put, start, viewer, whole_group, wire,
-};
+use crate::support::{Ingest, SOURCE, Sink, fetched, header, log, object, payload, put, start, viewer, wire};
 use sluice_moqt::Location;
 use sluice_moqt::data::{ObjectHeader, SubgroupFlags};
 use sluice_moqt::properties::PropertiesBuilder;
@@ -165,5 +163,23 @@ fn a_whole_fetched_group_ends_its_streams() {
     assert_eq!((received[1].ids(), received[1].fin), (vec![1], true));
     assert_eq!((received[2].ids(), received[2].fin), (vec![0], false));
     assert_eq!(log.largest(), None, "only what comes through a subscription moves the largest location");
-    let _ = whole_group();
+}
+
+#[test]
+fn the_priority_that_a_fetch_tells_gives_way_to_a_header() {
+    let (now, mut log, mut sink) = (start(), log(), Sink::default());
+    let range = FetchRange { first: Location::new(3, 0), last: Location::new(3, 3) };
+    let fetch = log.open_fetch(FETCH, range, GroupOrder::Ascending).expect("opens");
+    let told = |id, priority| sluice_moqt::data::FetchObject { priority, ..fetched(3, id, 0, 0) };
+    log.begin_fetched(now, fetch, &told(0, 9)).expect("begins");
+    let mut live = header(3, 0, SubgroupFlags::FIRST_OBJECT);
+    live.priority = Some(5);
+    let writer = log.open_subgroup(now, SOURCE, &live).expect("a header outranks a fetch");
+    put(&mut log, now, writer, (3, 0), 0);
+    log.begin_fetched(now, fetch, &told(1, 9)).expect("a fetch is not held against a header");
+    let mut cursor = viewer(&log);
+    cursor.select(now, &mut log, &mut sink);
+    assert_eq!(sink.received()[0].header.expect("header").priority, Some(5));
+    live.priority = Some(6);
+    assert!(log.open_subgroup(now, SourceId(2), &live).is_err());
 }

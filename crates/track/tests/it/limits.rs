@@ -89,6 +89,8 @@ fn object_bytes_subgroups_objects_and_writers_are_refused() {
         put(&mut log, now, writer, (0, id), 1);
     }
     assert_eq!(refused(log.begin_object(now, writer, &object(3, 1))), Limit::Objects(3));
+    let writer = open(&mut log, 0).expect("opens");
+    assert_eq!(refused(log.begin_object(now, writer, &object(u64::MAX, 1))), Limit::ObjectId);
     let limit = std::iter::repeat_with(|| open(&mut log, 0)).take(5_000).find_map(Result::err).expect("refused");
     assert_eq!(limit, WriteError::Limit(Limit::Writers(4_096)));
 }
