@@ -252,3 +252,21 @@ fn closing_resets_every_stream() {
     cursor.close(&mut sink, ResetCode::MalformedTrack);
     assert_eq!(sink.received()[0].reset, Some(ResetCode::MalformedTrack.code()));
 }
+
+#[test]
+fn a_reader_that_missed_too_many_births_goes_on_behind_what_it_knew_and_repeats_nothing() {
+    let (now, mut log, mut sink) = (start(), log(), Sink::default());
+    let mut cursor = viewer(&log);
+    put_group(&mut log, now, 1, 2);
+    cursor.select(now, &mut log, &mut sink);
+    for group in 1..=11 {
+        for subgroup in 1..=100 {
+            let header = header(group, subgroup, SubgroupFlags::FIRST_OBJECT);
+            let writer = log.open_subgroup(now, SOURCE, &header).expect("opens");
+            log.reset(now, writer);
+        }
+    }
+    put_group(&mut log, now, 12, 2);
+    cursor.select(now, &mut log, &mut sink);
+    assert_eq!(sink.locations(), [(1, 0), (1, 1), (12, 0), (12, 1)]);
+}
