@@ -4,11 +4,15 @@ use clap::Parser;
 
 /// The modules of `benches/support/` that this bench uses.
 mod support {
+    #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod clock;
     pub(crate) mod floor;
+    #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod machine;
+    #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod pattern;
     pub(crate) mod report;
+    #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod socket;
 }
 

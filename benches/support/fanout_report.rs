@@ -68,7 +68,8 @@ pub(crate) fn progress(what: &str) {
 /// Says on stderr how a run went.
 pub(crate) fn outcome(outcome: &Outcome) {
     progress(&format!(
-        "  {:.4} CPU-s/Gbit, delivered {:.5}, p50 {:.1} ms, p99 {:.1} ms, gso {:.1}, acks {:.3}, busy {:.2} and {:.2}, joined in {:.1} s, {} lost",
+        "  {:.4} CPU-s/Gbit, delivered {:.5}, p50 {:.1} ms, p99 {:.1} ms, gso {:.1}, acks {:.3}, \
+         busy {:.2} and {:.2}, joined in {:.1} s, {} lost",
         outcome.cpu_s_per_gbit(),
         outcome.delivered_ratio(),
         outcome.load.latency_p50_ms,

@@ -125,6 +125,12 @@ impl Viewer {
         Ok(Self { seal, mask, connection_id, packet_number: 0, destination })
     }
 
+    /// Seals `batch` into one train of packets.
+    fn seal_train(&mut self, batch: &[u8], train: &mut Vec<u8>) -> anyhow::Result<()> {
+        train.clear();
+        batch.chunks(PAYLOAD_BYTES).try_for_each(|payload| self.seal(payload, train))
+    }
+
     /// Appends one sealed packet that carries `payload`.
     fn seal(&mut self, payload: &[u8], out: &mut Vec<u8>) -> anyhow::Result<()> {
         let start = out.len();
@@ -177,14 +183,9 @@ impl Sender {
         let mut packets = 0;
         for viewer in viewers {
             for batch in frame.chunks(PAYLOAD_BYTES * *segments) {
-                if matches!(mode, Mode::Whole | Mode::SealAlone) {
-                    train.clear();
-                    for payload in batch.chunks(PAYLOAD_BYTES) {
-                        viewer.seal(payload, train)?;
-                    }
-                } else {
-                    let overhead = PACKET_BYTES - PAYLOAD_BYTES;
-                    train.resize(batch.len() + batch.len().div_ceil(PAYLOAD_BYTES) * overhead, 0x33);
+                match mode {
+                    Mode::Whole | Mode::SealAlone => viewer.seal_train(batch, train)?,
+                    Mode::SendAlone => train.resize(train_bytes(batch.len()), 0x33),
                 }
                 packets += train.len().div_ceil(PACKET_BYTES) as u64;
                 if matches!(mode, Mode::Whole | Mode::SendAlone) {
@@ -195,6 +196,11 @@ impl Sender {
         }
         Ok(packets)
     }
+}
+
+/// Length of the train that carries `payload` bytes.
+const fn train_bytes(payload: usize) -> usize {
+    payload + payload.div_ceil(PAYLOAD_BYTES) * (PACKET_BYTES - PAYLOAD_BYTES)
 }
 
 fn send(socket: &Socket, destination: SocketAddr, train: &[u8]) -> anyhow::Result<()> {
