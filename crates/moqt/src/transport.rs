@@ -59,7 +59,7 @@ pub enum DatagramError {
         /// Current limit in bytes.
         max: usize,
     },
-    /// The datagram buffer is full.
+    /// The datagram buffer is full; `select` is called again when there is room.
     #[error("datagram buffer is full")]
     Blocked,
     /// The peer does not take datagrams.

@@ -1,5 +1,6 @@
 //! From other threads into a shard: one bounded queue and a waker.
 
+use crate::pipe::{self, End, Other};
 use crate::socket::{EcnCodepoint, RecvMeta};
 use bytes::BytesMut;
 use mio::Waker;
@@ -36,9 +37,8 @@ pub(crate) enum Message<C> {
     Command(C),
     /// A datagram that the kernel gave to the wrong shard.
     Foreign(Foreign),
-    /// Something was put into a pipe.
-    #[expect(dead_code, reason = "sent by pipes only")]
-    Nudge,
+    /// One end of a pipe to another shard.
+    Pipe(Box<End>),
     Stop {
         grace: Duration,
     },
@@ -94,6 +94,26 @@ impl<C> ShardHandle<C> {
     /// The queue is full or the shard gone.
     pub fn stop(&self, grace: Duration) -> Result<(), SendError> {
         self.send_message(Message::Stop { grace })
+    }
+
+    /// Connects this shard and `other` by a pipe in memory, over which their apps talk `alpn` as two PoPs would.
+    /// `names` says what each is called, this one first: the other app sees it as [`Peer::pop`]. This one is the
+    /// client. The pipe's sessions end with [`CloseReason::Reset`] when either shard ends.
+    ///
+    /// [`Peer::pop`]: sluice_moqt::transport::Peer::pop
+    /// [`CloseReason::Reset`]: sluice_moqt::transport::CloseReason::Reset
+    ///
+    /// # Errors
+    /// Either queue is full or either shard gone.
+    pub fn join(&self, other: &Self, alpn: &[u8], names: [&str; 2]) -> Result<(), SendError> {
+        let [own_name, other_name] = names.map(str::to_owned);
+        let seen = [
+            Other { name: other_name, waker: other.waker.clone() },
+            Other { name: own_name, waker: self.waker.clone() },
+        ];
+        let [client, server] = pipe::ends(alpn, seen);
+        self.send_message(Message::Pipe(Box::new(client)))?;
+        other.send_message(Message::Pipe(Box::new(server)))
     }
 
     pub(crate) fn send_message(&self, message: Message<C>) -> Result<(), SendError> {

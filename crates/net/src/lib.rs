@@ -19,6 +19,7 @@ mod batch;
 mod cid;
 mod conn;
 mod desk;
+mod pipe;
 mod port;
 mod reason;
 mod send_window;

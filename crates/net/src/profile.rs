@@ -39,6 +39,8 @@ pub struct TransportProfile {
     pub send_window: SendWindow,
     /// Silence that ends the connection.
     pub idle_timeout: Duration,
+    /// A PING after so much silence of ours; `None`: the peer keeps itself alive.
+    pub keep_alive: Option<Duration>,
     /// Congestion controller.
     pub congestion: Congestion,
     /// Asks the peer for one ACK per this many packets, where it speaks ACK_FREQUENCY.
@@ -61,6 +63,7 @@ impl TransportProfile {
             connection_window: 4 << 20,
             send_window: SendWindow { min: 64 << 10, max: 1 << 20 },
             idle_timeout: Duration::from_secs(30),
+            keep_alive: None,
             congestion: Congestion::Cubic,
             ack_every: Some(10),
             initial_mtu: 1200,
@@ -78,6 +81,8 @@ impl TransportProfile {
             connection_window: 32 << 20,
             send_window: SendWindow { min: 1 << 20, max: 32 << 20 },
             idle_timeout: Duration::from_secs(10),
+            // An idle media leg must stand when the first viewer comes; probes travel on the control leg.
+            keep_alive: Some(Duration::from_secs(3)),
             congestion: Congestion::Bbr,
             ack_every: Some(10),
             initial_mtu: 1200,
@@ -95,6 +100,7 @@ impl TransportProfile {
             stream_window: 1 << 20,
             connection_window: 4 << 20,
             send_window: SendWindow { min: 256 << 10, max: 1 << 20 },
+            keep_alive: None,
             congestion: Congestion::Cubic,
             ack_every: None,
             datagram_buffer: 128 << 10,
@@ -111,6 +117,8 @@ impl TransportProfile {
             stream_window: 4 << 20,
             connection_window: 16 << 20,
             send_window: SendWindow { min: 256 << 10, max: 8 << 20 },
+            // A publisher without viewers and a viewer of a silent track have nothing else to say.
+            keep_alive: Some(Duration::from_secs(10)),
             ..Self::viewer()
         }
     }
@@ -128,8 +136,7 @@ impl TransportProfile {
             .datagram_send_buffer_size(self.datagram_buffer)
             // Equal priorities share the window: one large object must not hold back its neighbours.
             .send_fairness(true)
-            // Probes of the trunk control connection are the liveness signal; users keep themselves alive.
-            .keep_alive_interval(None)
+            .keep_alive_interval(self.keep_alive)
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok());
         match self.congestion {
             Congestion::Cubic => config.congestion_controller_factory(std::sync::Arc::new(CubicConfig::default())),

@@ -1,5 +1,6 @@
 //! The state of a shard apart from the app: ports, connections, queues and budgets.
 
+use super::pipes::Link;
 use crate::batch;
 use crate::cid::CidReader;
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ pub(super) struct Queues {
     pub(super) due: Vec<(u32, Armed)>,
     /// Datagrams for other shards.
     pub(super) foreign: Vec<(u8, Foreign)>,
+    /// Pipes that the app wants to write to.
+    pub(super) pipes: VecDeque<u32>,
     /// What the app asked for.
     pub(super) effects: VecDeque<Output>,
 }
@@ -58,11 +61,32 @@ pub(super) struct Core<S> {
     pub(super) hot: Vec<u8>,
     pub(super) stats: Stats,
     pub(super) limits: Limits,
-    /// Held datagrams of all connections.
+    pub(super) pipes: Slab<Link>,
+    pub(super) census: Census,
+}
+
+/// Sums over all connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Census {
+    /// Held datagrams.
     pub(super) held: usize,
     /// Connections that the app knows or has dialled, or that are being accepted.
     pub(super) live: usize,
     next_session: u64,
+}
+
+impl Census {
+    /// A session id for what stands under `key`.
+    pub(super) fn session(&mut self, key: u32) -> SessionId {
+        let counter = self.next_session;
+        self.next_session += 1;
+        SessionId(counter << KEY_BITS | u64::from(key))
+    }
+}
+
+/// The slab key in a session id.
+pub(super) fn key_of(session: SessionId) -> Option<u32> {
+    u32::try_from(session.0 & ((1 << KEY_BITS) - 1)).ok()
 }
 
 impl<S: Socket> Core<S> {
@@ -83,9 +107,8 @@ impl<S: Socket> Core<S> {
                 ack_hold: config.ack_hold,
                 handshake_timeout: config.handshake_timeout,
             },
-            held: 0,
-            live: 0,
-            next_session: 1,
+            pipes: Slab::new(),
+            census: Census { held: 0, live: 0, next_session: 1 },
         }
     }
 
@@ -94,8 +117,7 @@ impl<S: Socket> Core<S> {
         let (handle, quic) = quic;
         let entry = self.conns.vacant_entry();
         let key = u32::try_from(entry.key()).expect("the gate and memory bound connections far below 2^32");
-        let id = SessionId(self.next_session << KEY_BITS | u64::from(key));
-        self.next_session += 1;
+        let id = self.census.session(key);
         entry.insert(Conn {
             quic,
             handle,
@@ -111,7 +133,7 @@ impl<S: Socket> Core<S> {
             marks: Marks::default(),
         });
         self.ports[origin.port].set_key(handle, Some(key));
-        self.live += 1;
+        self.census.live += 1;
         self.enqueue(key);
     }
 
@@ -121,7 +143,7 @@ impl<S: Socket> Core<S> {
 
     /// The key of a session that is still there.
     pub(super) fn find(&self, session: SessionId) -> Option<u32> {
-        let key = u32::try_from(session.0 & ((1 << KEY_BITS) - 1)).ok()?;
+        let key = key_of(session)?;
         self.conns.get(key as usize).filter(|conn| conn.id == session).map(|_| key)
     }
 
@@ -146,7 +168,8 @@ impl<S: Socket> Core<S> {
 
     /// Whether a turn has something to do at once.
     pub(super) fn has_work(&self) -> bool {
-        !(self.queues.ready.is_empty() && self.queues.due.is_empty() && self.queues.effects.is_empty())
+        !(self.queues.ready.is_empty() && self.queues.pipes.is_empty() && self.queues.effects.is_empty())
+            || self.pipes.iter().any(|(_, link)| link.pipe.has_work())
             || self.ports.iter().any(|port| port.readable && port.socket.raw_fd().is_some())
     }
 

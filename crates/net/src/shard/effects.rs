@@ -1,6 +1,7 @@
 //! Carrying out what the app asked for.
 
 use super::core::{Core, Origin};
+use super::pipes::is_pipe;
 use crate::conn::{Marks, Phase};
 use crate::sink::{code_to_quic, dir_to_quic};
 use crate::socket::Socket;
@@ -19,6 +20,12 @@ impl<S: Socket> Core<S> {
     pub(super) fn apply<A: App>(&mut self, now: Instant, app: &mut A) {
         while let Some(output) = self.queues.effects.pop_front() {
             match output {
+                Output::Wake(session) if is_pipe(session) => self.wake_pipe(session),
+                Output::Close { session, code, reason } if is_pipe(session) => {
+                    self.close_pipe(now, session, (code, reason), app);
+                }
+                // Pipes have one limit for all.
+                Output::StreamLimit { session, .. } if is_pipe(session) => {}
                 Output::Wake(session) => self.wake(session),
                 Output::Close { session, code, reason } => {
                     if let Some(key) = self.find_or_count(session) {

@@ -86,7 +86,7 @@ impl<S: Socket> Core<S> {
                 }
             }
         }
-        self.live -= 1;
+        self.census.live -= 1;
     }
 }
 

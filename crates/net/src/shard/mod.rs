@@ -7,6 +7,7 @@
 mod core;
 mod effects;
 mod events;
+mod pipes;
 mod receive;
 mod visit;
 mod wait;
@@ -151,7 +152,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
     /// Connections that are open or being opened.
     #[must_use]
     pub const fn connections(&self) -> usize {
-        self.core.live
+        self.core.census.live
     }
 
     /// Whether a stop is complete: turning on does nothing.
@@ -198,11 +199,13 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
         self.pass_on();
         self.commands(now);
         self.core.deliver(now, &mut self.app);
+        self.core.read_pipes(now, &mut self.app);
         self.core.timers(now);
         if self.app.poll_timeout().is_some_and(|at| at <= now) {
             Core::<S>::desk(&mut self.core.queues.effects, &mut self.app, now).timeout();
         }
         self.core.serve(now, &mut self.app);
+        self.core.flush_pipes();
         self.end_if_over(now);
         Ok(())
     }
@@ -212,7 +215,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
         let now = self.clock.now();
         let mut patience = due.map_or(max_wait, |at| at.saturating_duration_since(now).min(max_wait));
         // While ACKs are held, whatever comes is most likely another: it is not worth a wake-up of its own.
-        if self.core.held > 0 && !patience.is_zero() {
+        if self.core.census.held > 0 && !patience.is_zero() {
             let nap = (self.turned + self.tick).saturating_duration_since(now).min(patience);
             thread::sleep(nap);
             patience -= nap;
@@ -244,7 +247,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
                     Core::<S>::desk(&mut self.core.queues.effects, &mut self.app, now).drain();
                 }
                 Message::Foreign(datagram) => self.core.datagram(now, datagram),
-                Message::Nudge => {}
+                Message::Pipe(end) => self.core.attach(now, *end, &mut self.app),
                 Message::Stop { grace } => {
                     self.core.gate.close();
                     self.life = Life::Stopping { until: now + grace };
@@ -259,7 +262,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
 
     fn end_if_over(&mut self, now: Instant) {
         let Life::Stopping { until } = self.life else { return };
-        if self.core.live > 0 && now < until {
+        if self.core.census.live > 0 && now < until {
             return;
         }
         self.core.close_all(now, &mut self.app);

@@ -84,13 +84,13 @@ impl<S: Socket> Core<S> {
         if conn.may_hold(now, len) {
             let until = now + self.limits.ack_hold;
             conn.held.push(event, until);
-            self.held += 1;
+            self.census.held += 1;
             self.stats.turn.held += 1;
             self.wheel.arm(key, until, &mut conn.armed);
             return;
         }
         // What was held came first.
-        self.held -= conn.feed_held();
+        self.census.held -= conn.feed_held();
         conn.quic.handle_event(event);
         if !conn.marks.has(Marks::FED) {
             conn.marks.set(Marks::FED);

@@ -33,8 +33,13 @@ impl<S: Socket> Core<S> {
     pub(super) fn serve<A: App>(&mut self, now: Instant, app: &mut A) {
         self.apply(now, app);
         for _ in 0..VISITS_PER_TURN {
-            let Some(key) = self.queues.ready.pop_front() else { return };
-            self.visit(now, key, app);
+            if let Some(key) = self.queues.pipes.pop_front() {
+                self.visit_pipe(now, key, app);
+            } else if let Some(key) = self.queues.ready.pop_front() {
+                self.visit(now, key, app);
+            } else {
+                return;
+            }
             self.apply(now, app);
         }
     }
@@ -43,7 +48,7 @@ impl<S: Socket> Core<S> {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         self.stats.turn.visits += 1;
         // ACKs in hand go before the timers, or a probe timeout fires although the ACK is here.
-        self.held -= conn.feed_held();
+        self.census.held -= conn.feed_held();
         if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
             conn.quic.handle_timeout(now);
         }
