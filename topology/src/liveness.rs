@@ -50,8 +50,11 @@ impl Monitor {
         self.state
     }
 
-    /// Changes the probe interval in force.
-    pub const fn set_interval(&mut self, interval: Duration) {
+    /// Changes the probe interval in force. A shorter one counts from now: nothing faster was due before.
+    pub fn set_interval(&mut self, now: Instant, interval: Duration) {
+        if interval < self.interval {
+            self.last_heard = self.last_heard.max(now);
+        }
         self.interval = interval;
     }
 
@@ -143,6 +146,15 @@ mod tests {
         m.on_heard(t0 + ms(11_999));
         assert_eq!(m.state(), State::Suspect);
         assert_eq!(m.on_heard(t0 + ms(12_000)), Some(State::Up));
+    }
+
+    #[test]
+    fn a_shorter_interval_is_not_held_against_the_time_before() {
+        let t0 = start();
+        let mut m = Monitor::new(t0, ms(1_000));
+        m.set_interval(t0 + ms(900), ms(100));
+        assert_eq!(m.handle_timeout(t0 + ms(1_200)), None);
+        assert_eq!(m.handle_timeout(t0 + ms(1_201)), Some(State::Suspect));
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl Node {
             queued: false,
         };
         let cut_through = matches!(session.kind, Kind::Trunk(_));
-        track.readers.push(Reader { session: id, request, cut_through });
+        track.readers.push(Reader { session: id, request, cut_through, is_live: true });
         track.upkeep.unused_since = None;
         session.down.subs.insert(request, sub);
         session.mark_ready(request);

@@ -138,7 +138,12 @@ impl Node {
                 properties: track.meta.properties.clone(),
             },
         );
-        track.readers.push(Reader { session: id, request, cut_through: mode == Forwarding::CutThrough });
+        track.readers.push(Reader {
+            session: id,
+            request,
+            cut_through: mode == Forwarding::CutThrough,
+            is_live: false,
+        });
         track.upkeep.unused_since = None;
         self.effects.wake(id);
     }

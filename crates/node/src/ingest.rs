@@ -165,7 +165,7 @@ impl Node {
         let progress = track.log.take_progress();
         let everyone = progress.whole || progress.datagram || progress.ended;
         for reader in &track.readers {
-            if reader.cut_through && bytes > 0 {
+            if reader.cut_through && reader.is_live && bytes > 0 {
                 let pop = session_of(&mut self.sessions, reader.session).and_then(|session| session.kind.pop());
                 if let Some(link) = pop.and_then(|pop| self.links.get_mut(pop)) {
                     link.traffic.carried += bytes;

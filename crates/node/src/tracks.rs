@@ -57,6 +57,8 @@ pub(crate) struct Reader {
     pub(crate) request: RequestId,
     /// Whether it takes bytes of unfinished objects.
     pub(crate) cut_through: bool,
+    /// Whether it takes what is appended from now on; a fetch takes what was.
+    pub(crate) is_live: bool,
 }
 
 /// A request that waits until the track is live.

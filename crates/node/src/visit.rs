@@ -44,6 +44,8 @@ impl Node {
         round.count_into(&mut self.metrics.media, &session.kind);
         if let Some(link) = session.kind.pop().and_then(|pop| self.links.get_mut(pop)) {
             link.traffic.sent += round.stats.bytes;
+            // What a fetch brings was appended before the trunk carried the track.
+            link.traffic.carried += round.fetched_bytes;
         }
         for request in round.finished {
             self.on_reader_finished(now, id, request);
@@ -89,11 +91,12 @@ struct Round {
     again: bool,
     deadline: Option<Instant>,
     stats: Stats,
+    fetched_bytes: u64,
 }
 
 impl Round {
     fn new(now: Instant) -> Self {
-        Self { now, finished: Vec::new(), again: false, deadline: None, stats: Stats::default() }
+        Self { now, finished: Vec::new(), again: false, deadline: None, stats: Stats::default(), fetched_bytes: 0 }
     }
 
     /// One reader's turn. True: it stays in line, blocked or with more to send.
@@ -113,6 +116,7 @@ impl Round {
         } else if let Some(job) = session.down.fetches.get_mut(&request) {
             let Some(track) = tracks.get_mut(job.track) else { return false };
             let selected = job.reader.select(self.now, &mut track.log, sink);
+            self.fetched_bytes += job.reader.stats().bytes - job.counted.bytes;
             self.add(job.reader.stats(), &mut job.counted);
             (selected, job.reader.finished(), job.reader.poll_timeout(), &mut job.queued)
         } else {

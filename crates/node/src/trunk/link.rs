@@ -271,7 +271,7 @@ impl Link {
         };
         self.health.next_probe = now + interval;
         if let Some(monitor) = &mut self.health.monitor {
-            monitor.set_interval(interval);
+            monitor.set_interval(now, interval);
         }
         let seq = self.health.next_seq;
         self.health.next_seq += 1;
