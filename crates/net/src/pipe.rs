@@ -78,6 +78,15 @@ impl fmt::Debug for End {
     }
 }
 
+impl Drop for End {
+    fn drop(&mut self) {
+        // The other side finds the queue disconnected.
+        if let Some(waker) = &self.waker {
+            let _ = waker.wake();
+        }
+    }
+}
+
 /// What one side of a new pipe is told of the other.
 pub(crate) struct Other {
     pub(crate) name: String,

@@ -161,6 +161,12 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
         matches!(self.life, Life::Stopped)
     }
 
+    /// Connections that have ended and whose last packets are waited for.
+    #[must_use]
+    pub fn draining(&self) -> usize {
+        self.core.conns.len() - self.core.census.live
+    }
+
     /// When the next turn is due: never (`None`), or at a time that may have passed.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {

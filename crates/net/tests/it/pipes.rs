@@ -120,7 +120,6 @@ fn a_closed_pipe_says_why_and_a_dead_shard_is_noticed() {
 
     let (mut world, ..) = joined(TestApp::default(), TestApp::default());
     drop(world.shards.remove(1));
-    // A dead shard wakes nobody; the next turn finds out.
     world.shards[0].turn(Duration::ZERO).unwrap();
     assert_eq!(world.app(0).closed(), Some(&CloseReason::Reset));
 }

@@ -186,6 +186,23 @@ fn packets_that_reach_the_wrong_shard_are_passed_on() {
     assert!(stats[0].turn.commands.max(stats[1].turn.commands) > 20, "{stats:?}");
 }
 
+#[test]
+fn a_panic_ends_its_shard_and_the_third_within_a_minute_all() {
+    let started = std::cell::Cell::new(0);
+    let ended = sluice_net::supervise(&SystemClock, |panics| {
+        started.set(panics + 1);
+        let app = TestApp::default();
+        let config = ShardConfig::single(NodeKey::generate());
+        let shard = Shard::<UdpSocket, _>::new(config, Vec::new(), clock(), app);
+        if let Ok(shard) = &shard {
+            shard.handle().send(Box::new(|_| panic!("on purpose"))).unwrap();
+        }
+        shard
+    });
+    assert!(matches!(ended, Err(sluice_net::supervise::Ending::GaveUp)), "{ended:?}");
+    assert_eq!(started.get(), 3);
+}
+
 /// A NAT on loopback that gives its client a new outer address when told to.
 struct Rebinder {
     addr: SocketAddr,

@@ -6,7 +6,7 @@ use crate::support::world::{VirtualShard, World};
 use bytes::Bytes;
 use sluice_moqt::transport::{CloseReason, Dir, Output, Side, StreamId};
 use sluice_net::tls::{ClientTls, ServerTls};
-use sluice_net::{NodeKey, PortConfig, ShardConfig, TransportProfile};
+use sluice_net::{Admission, NodeKey, PortConfig, ShardConfig, TransportProfile};
 use std::time::Duration;
 
 const ALPN: &[u8] = b"moqt-18";
@@ -301,4 +301,56 @@ fn idle_shards_sleep() {
     let after = world.shards[0].stats().turn;
     // Once per wheel horizon of 4 s, on either side.
     assert!(after.turns - before.turns < 12, "{before:?} {after:?}");
+}
+
+#[test]
+fn under_load_a_new_client_has_to_prove_its_address_first() {
+    let authority = Authority::new();
+    let mut world = World::new();
+    let admission = Admission { retry_above: 0, ..Admission::default() };
+    let config = ShardConfig { seed: Some(1), admission, ..ShardConfig::single(NodeKey::from_bytes([1; 32])) };
+    let port = server_port(&world, &authority, TransportProfile::viewer());
+    world.add_with(config, port, TestApp::default());
+    let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
+    world.add(1, PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client()), TestApp::default());
+    world.with(1, |app| app.dial(1, SERVER.parse().unwrap(), ALPN, "localhost"));
+    assert!(world.run_until(SECOND, connected));
+    let handshakes = world.shards[0].stats().handshake;
+    assert_eq!((handshakes.retried, handshakes.admitted, handshakes.completed), (1, 1, 1));
+}
+
+#[test]
+fn beyond_its_connections_a_shard_refuses() {
+    let authority = Authority::new();
+    let mut world = World::new();
+    let admission = Admission { connections: 0, ..Admission::default() };
+    let config = ShardConfig { admission, ..ShardConfig::single(NodeKey::generate()) };
+    let port = server_port(&world, &authority, TransportProfile::viewer());
+    world.add_with(config, port, TestApp::default());
+    let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
+    world.add(1, PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client()), TestApp::default());
+    world.with(1, |app| app.dial(1, SERVER.parse().unwrap(), ALPN, "localhost"));
+    world.run_for(SECOND);
+    let Some(CloseReason::Transport(text)) = world.app(1).dial_failed() else { panic!("{:?}", world.app(1).seen) };
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[test]
+fn connections_leave_nothing_behind() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    for round in 0..20 {
+        world.with(1, |app| app.dial(round, SERVER.parse().unwrap(), ALPN, "localhost"));
+        world.run_for(SECOND / 10);
+    }
+    assert_eq!(world.shards[0].connections(), 21);
+    let sessions: Vec<_> = world.app(1).seen.iter().filter_map(Seen::connected).collect();
+    world.with(1, |app| {
+        for session in sessions {
+            app.output(Output::Close { session, code: 0, reason: String::new() });
+        }
+    });
+    world.run_for(5 * SECOND);
+    assert_eq!((world.shards[0].connections(), world.shards[1].connections()), (0, 0));
+    assert_eq!((world.shards[0].draining(), world.shards[1].draining()), (0, 0));
+    assert_eq!(world.shards[0].next_wakeup(), None);
 }

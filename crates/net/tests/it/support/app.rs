@@ -50,6 +50,12 @@ pub(crate) enum Seen {
     Closed(SessionId, CloseReason),
 }
 
+impl Seen {
+    pub(crate) const fn connected(&self) -> Option<SessionId> {
+        if let Self::Connected(session, _) = self { Some(*session) } else { None }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct TestApp {
     pub(crate) seen: Vec<Seen>,
