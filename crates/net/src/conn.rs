@@ -30,8 +30,12 @@ impl Marks {
     pub(crate) const FED: Self = Self(2);
     /// The app asked for `select`.
     pub(crate) const WOKEN: Self = Self(4);
-    /// The last `select` was refused bytes, or transmit left some behind.
-    pub(crate) const PRESSED: Self = Self(8);
+    /// The last `select` was refused bytes: an ACK may make room for them.
+    pub(crate) const REFUSED: Self = Self(8);
+    /// The last transmit left bytes behind: an ACK may open the congestion window.
+    pub(crate) const BEHIND: Self = Self(16);
+    /// Either of the two.
+    pub(crate) const PRESSED: Self = Self(8 | 16);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -67,6 +67,9 @@ impl Source {
 /// Sources remembered at once. A flood from more than this many prefixes finds the table full and gets Retry.
 const MAX_SOURCES: usize = 65_536;
 
+/// A flood of new prefixes must not make each of its packets cost a look at the whole table.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Account {
     connections: u32,
@@ -82,6 +85,8 @@ pub(crate) struct Gate {
     connections: usize,
     handshakes: usize,
     closed: bool,
+    /// When idle sources were last forgotten, which looks at all of them.
+    swept: Option<Instant>,
     pub(crate) stats: HandshakeStats,
 }
 
@@ -93,6 +98,7 @@ impl Gate {
             connections: 0,
             handshakes: 0,
             closed: false,
+            swept: None,
             stats: HandshakeStats::default(),
         }
     }
@@ -153,6 +159,10 @@ impl Gate {
     }
 
     fn forget_idle_sources(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_INTERVAL) {
+            return;
+        }
+        self.swept = Some(now);
         self.sources.retain(|_, account| account.connections > 0 || account.full_at > now);
     }
 

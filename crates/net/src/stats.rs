@@ -76,6 +76,8 @@ pub struct HandshakeStats {
 pub struct DropStats {
     /// Batches lost to a send error other than "message too long".
     pub send_error: u64,
+    /// Receive calls that failed for another reason than an empty socket.
+    pub receive_error: u64,
     /// Datagrams longer than the interface takes; expected from path MTU probes.
     pub too_long: u64,
     /// Datagrams of another shard whose ring was full.

@@ -44,11 +44,7 @@ impl<S: Socket> Core<S> {
                 Event::Connected => self.connected(key, app, now),
                 Event::ConnectionLost { reason } => self.end(now, key, close_reason(reason), app),
                 Event::Stream(event) => stream_event(conn, event, &mut desk),
-                Event::DatagramReceived => {
-                    while let Some(data) = conn.quic.datagrams().recv() {
-                        desk.datagram(conn.id, data);
-                    }
-                }
+                Event::DatagramReceived => datagrams(conn, &mut desk),
                 // `select` is where datagrams are sent, so that is where there is room for them again.
                 Event::DatagramsUnblocked => conn.marks.set(Marks::WOKEN),
                 Event::HandshakeDataReady => {}
@@ -109,6 +105,14 @@ fn stream_event<A: App>(conn: &mut Conn, event: QuicStreamEvent, desk: &mut Desk
             desk.stream(session, from_quic(id), StreamEvent::Stopped { code: error_code.into_inner() });
         }
         QuicStreamEvent::Available { dir } => desk.streams_available(session, dir_from_quic(dir)),
+    }
+}
+
+fn datagrams<A: App>(conn: &mut Conn, desk: &mut Desk<'_, A>) {
+    while let Some(data) = conn.quic.datagrams().recv() {
+        if matches!(conn.phase, Phase::Open { .. }) {
+            desk.datagram(conn.id, data);
+        }
     }
 }
 

@@ -228,6 +228,9 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
         }
         let Some(poller) = &mut self.poller else { return Ok(()) };
         let ports = &mut self.core.ports;
+        for (index, port) in ports.iter().enumerate() {
+            poller.watch(index, port.blocked.as_ref())?;
+        }
         let woken = poller.wait(Some(patience), |ready| ports[ready.port].readable |= ready.readable)?;
         self.core.stats.turn.wakeups += u64::from(woken);
         Ok(())

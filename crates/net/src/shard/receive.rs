@@ -36,8 +36,13 @@ impl<S: Socket> Core<S> {
                     port.readable = false;
                     return;
                 }
-                // ICMP errors of unconnected sockets surface here; the datagrams behind them are intact.
-                Err(_) => continue,
+                // Datagrams behind an error are intact, but an error that stays must not keep the loop awake: the
+                // next datagram to arrive makes the port readable again.
+                Err(_) => {
+                    self.stats.drop.receive_error += 1;
+                    port.readable = false;
+                    return;
+                }
             }
             for (meta, message) in batch.iter() {
                 let stride = meta.stride.max(1);

@@ -62,6 +62,7 @@ impl<S: Socket> Core<S> {
         let flow = self.transmit(now, key);
         // Sending may have made room for datagrams, and the endpoint may owe connection ids.
         self.pump(now, key, app);
+        self.report(now, key, app);
         self.settle(now, key, flow);
     }
 
@@ -80,15 +81,19 @@ impl<S: Socket> Core<S> {
         if tally.bytes > 0 {
             conn.held.on_write(now);
         }
-        conn.marks.take(Marks::PRESSED);
+        conn.marks.take(Marks::REFUSED);
         if tally.blocked {
-            conn.marks.set(Marks::PRESSED);
+            conn.marks.set(Marks::REFUSED);
         }
-        let mut desk = Self::desk(&mut self.queues.effects, app, now);
-        desk.drain();
-        if now >= conn.stats_due {
+        Self::desk(&mut self.queues.effects, app, now).drain();
+    }
+
+    /// Tells the app now and then how the path does.
+    fn report<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        if matches!(conn.phase, Phase::Open { .. }) && now >= conn.stats_due {
             conn.stats_due = now + STATS_INTERVAL;
-            desk.stats(conn.id, path_stats(conn));
+            Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
         }
     }
 
@@ -118,9 +123,9 @@ impl<S: Socket> Core<S> {
             self.remove(now, key);
             return;
         }
-        // Bytes that the congestion window or the pacer keeps back: their ACKs must not wait.
+        conn.marks.take(Marks::BEHIND);
         if conn.quic.has_pending_retransmits() {
-            conn.marks.set(Marks::PRESSED);
+            conn.marks.set(Marks::BEHIND);
         }
         if let Some(at) = conn.deadline() {
             self.wheel.arm(key, at, &mut conn.armed);
@@ -132,7 +137,8 @@ impl<S: Socket> Core<S> {
                 conn.marks.set(Marks::QUEUED);
                 self.ports[conn.port].stalled.push(key);
             }
-            Flow::Idle if conn.marks.has(Marks::WOKEN) => self.enqueue(key),
+            // Woken after its `select`; one that has ended is never selected again.
+            Flow::Idle if conn.marks.has(Marks::WOKEN) && conn.phase != Phase::Ended => self.enqueue(key),
             Flow::Idle => {}
         }
     }

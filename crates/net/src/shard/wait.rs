@@ -1,6 +1,7 @@
 //! Waiting for sockets and other threads: epoll by way of `mio`, which is already in the tree through tokio and
 //! keeps our code free of `unsafe`.
 
+use crate::batch::Blocked;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::fmt;
@@ -22,6 +23,12 @@ pub(super) struct Poller {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
+    ports: Vec<Watched>,
+}
+
+struct Watched {
+    fd: RawFd,
+    interest: Interest,
 }
 
 impl fmt::Debug for Poller {
@@ -35,10 +42,23 @@ impl Poller {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, fd) in fds.iter().enumerate() {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut SourceFd(fd), Token(index), interest)?;
+            poll.registry().register(&mut SourceFd(fd), Token(index), Interest::READABLE)?;
         }
-        Ok(Self { poll, events: Events::with_capacity(fds.len() + 1), waker })
+        let ports = fds.iter().map(|fd| Watched { fd: *fd, interest: Interest::READABLE }).collect();
+        Ok(Self { poll, events: Events::with_capacity(fds.len() + 1), waker, ports })
+    }
+
+    /// Whether to be woken, too, when a port can send: only while something waits for that, or every datagram
+    /// that leaves the machine would wake the loop.
+    pub(super) fn watch(&mut self, port: usize, blocked: Option<&Blocked>) -> io::Result<()> {
+        let writable = blocked.map(|_| Interest::WRITABLE);
+        let interest = writable.map_or(Interest::READABLE, |writable| writable | Interest::READABLE);
+        let watched = &mut self.ports[port];
+        if watched.interest != interest {
+            watched.interest = interest;
+            self.poll.registry().reregister(&mut SourceFd(&watched.fd), Token(port), interest)?;
+        }
+        Ok(())
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
