@@ -149,7 +149,7 @@ impl Node {
     }
 
     /// Asks upstream for what the fetches of a session wait for.
-    pub(crate) fn fill_fetches(&mut self, id: SessionId) {
+    pub(crate) fn fill_fetches(&mut self, now: Instant, id: SessionId) {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let mut missing = Vec::new();
         for job in session.down.fetches.values_mut().filter(|job| !job.filling) {
@@ -159,11 +159,11 @@ impl Node {
             }
         }
         for (key, range) in missing {
-            self.fill(key, range);
+            self.fill(now, key, range);
         }
     }
 
-    fn fill(&mut self, key: TrackKey, range: FetchRange) {
+    fn fill(&mut self, now: Instant, key: TrackKey, range: FetchRange) {
         let Some(track) = self.tracks.get(key) else { return };
         let sources: Vec<SessionId> = track
             .sources
@@ -187,7 +187,7 @@ impl Node {
             }
         }
         if let Some(first) = sources.first() {
-            self.fetch_into(*first, key, None, range);
+            self.fetch_into(now, (*first, None), key, range);
         }
     }
 

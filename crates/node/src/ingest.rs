@@ -19,7 +19,7 @@ impl Node {
     pub(crate) fn on_data(&mut self, now: Instant, id: SessionId, event: Event) {
         match event {
             Event::Subgroup { stream, request, header } => self.on_subgroup(now, id, (stream, request), &header),
-            Event::FetchStream { stream, request } => self.on_fetch_stream(now, id, stream, request),
+            Event::FetchStream { stream, request } => self.on_fetch_stream(id, stream, request),
             Event::Object { stream, object } => self.on_object(now, id, stream, &object),
             Event::FetchObject { stream, object } => self.on_fetched(now, id, stream, &object),
             Event::Payload { stream, data } => self.on_payload(now, id, stream, &data),
@@ -57,19 +57,15 @@ impl Node {
         }
     }
 
-    fn on_fetch_stream(&mut self, now: Instant, id: SessionId, stream: StreamId, request: RequestId) {
+    fn on_fetch_stream(&mut self, id: SessionId, stream: StreamId, request: RequestId) {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let Some(Upstream::Fetch { track, source, range, writer: slot }) = session.up.requests.get_mut(&request) else {
-            return session.up.stops.push((stream, ResetCode::Cancelled.code()));
-        };
-        let key = *track;
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        match track.log.open_fetch(*source, *range, sluice_moqt::GroupOrder::Ascending) {
-            Ok(writer) => {
-                *slot = Some(writer);
-                session.up.inbound.insert(stream, Inbound { track: key, writer, request });
+        match session.up.requests.get(&request) {
+            Some(Upstream::Fetch { track, writer, .. }) => {
+                session.up.inbound.insert(stream, Inbound { track: *track, writer: *writer, request });
             }
-            Err(error) => self.on_write_error(now, id, (stream, key), &error),
+            Some(Upstream::Subscription { .. }) | None => {
+                session.up.stops.push((stream, ResetCode::Cancelled.code()));
+            }
         }
     }
 

@@ -156,6 +156,15 @@ impl Node {
         Ok(())
     }
 
+    /// Gives up the open group: objects that it still lacks are unknown, not non-existent.
+    pub fn abandon_local_group(&mut self, now: Instant, track: &mut LocalTrack) {
+        let Some((_, writer)) = track.open.take() else { return };
+        if let Some(t) = self.tracks.get_mut(track.key) {
+            t.log.reset(now, writer);
+            self.fan_out(track.key, 0);
+        }
+    }
+
     /// Ends the track as `why` says.
     pub fn end_local(&mut self, now: Instant, mut track: LocalTrack, why: EndReason) {
         // A log that refuses the end has refused the track before.

@@ -102,8 +102,8 @@ pub(crate) enum Upstream {
         source: SourceId,
         /// What was asked for.
         range: FetchRange,
-        /// Its stream, once it came.
-        writer: Option<WriterId>,
+        /// Writes what comes; open from the start, so that readers know that something may come.
+        writer: WriterId,
     },
 }
 

@@ -132,8 +132,7 @@ impl Node {
             Event::PublishDone { request, done } => self.on_publish_done(now, id, request, &done),
             Event::FetchOk { request, ok } => {
                 let Some(session) = session_of(&mut self.sessions, id) else { return };
-                let Some(Upstream::Fetch { track, writer: Some(writer), .. }) = session.up.requests.get(&request)
-                else {
+                let Some(Upstream::Fetch { track, writer, .. }) = session.up.requests.get(&request) else {
                     return;
                 };
                 let end = if ok.end_of_track { EndOfTrack::Yes } else { EndOfTrack::No };
@@ -177,7 +176,7 @@ impl Node {
         let answer = Answer { root_path, largest: ok.params.largest, properties: ok.properties, info };
         let fresh = self.establish(now, key, source, answer);
         if let Some(range) = fresh {
-            self.fetch_into(id, key, Some(request), range);
+            self.fetch_into(now, (id, Some(request)), key, range);
         }
         self.on_live(now, key);
     }
@@ -230,7 +229,13 @@ impl Node {
     }
 
     /// Fetches `range` from a session into the log.
-    pub(crate) fn fetch_into(&mut self, id: SessionId, key: TrackKey, joining: Option<RequestId>, range: FetchRange) {
+    pub(crate) fn fetch_into(
+        &mut self,
+        now: Instant,
+        (id, joining): (SessionId, Option<RequestId>),
+        key: TrackKey,
+        range: FetchRange,
+    ) {
         let Some(track) = self.tracks.get(key) else { return };
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let whole_group = range.first.object == 0 && range.first.group == range.last.group;
@@ -240,10 +245,16 @@ impl Node {
                 FetchKind::Standalone { track: track.name.clone(), start: range.first, end: range.wire_end() }
             }
         };
-        let Ok(request) = session.protocol.fetch(kind, Params::default()) else { return };
         let source = self.tracks.allocate_source();
-        session.up.requests.insert(request, Upstream::Fetch { track: key, source, range, writer: None });
-        self.effects.wake(id);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let Ok(writer) = track.log.open_fetch(source, range, GroupOrder::Ascending) else { return };
+        match session.protocol.fetch(kind, Params::default()) {
+            Ok(request) => {
+                session.up.requests.insert(request, Upstream::Fetch { track: key, source, range, writer });
+                self.effects.wake(id);
+            }
+            Err(_) => track.log.remove_source(now, source),
+        }
     }
 
     /// A track has a source: everybody who waits is served.
@@ -358,16 +369,13 @@ impl Node {
         now: Instant,
         key: TrackKey,
         source: sluice_track::SourceId,
-        (range, writer): (FetchRange, Option<sluice_track::WriterId>),
+        (range, writer): (FetchRange, sluice_track::WriterId),
     ) {
         let Some(track) = self.tracks.get_mut(key) else { return };
-        let writer = writer.map_or_else(|| track.log.open_fetch(source, range, GroupOrder::Ascending), Ok);
-        if let Ok(writer) = writer {
-            let unknown = EndOfRange::Unknown { last: range.last };
-            track.log.fetched_range(now, writer, unknown);
-            // An end that the log refuses leaves nothing open either.
-            let _ = track.log.finish(now, writer);
-        }
+        let unknown = EndOfRange::Unknown { last: range.last };
+        track.log.fetched_range(now, writer, unknown);
+        // An end that the log refuses leaves nothing open either.
+        let _ = track.log.finish(now, writer);
         track.log.remove_source(now, source);
         self.fan_out(key, 0);
     }

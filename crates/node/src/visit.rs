@@ -54,7 +54,7 @@ impl Node {
             self.effects.wake(id);
         }
         self.timers.arm(TimerKey::Session(id), round.deadline);
-        self.fill_fetches(id);
+        self.fill_fetches(now, id);
         if let Some(session) = session_of(&mut self.sessions, id)
             && session.protocol.wants_transmit()
         {
