@@ -26,6 +26,11 @@ use tokio::sync::oneshot;
 const GOODBYE: Duration = Duration::from_millis(300);
 /// Longest time between two looks at whether the verb is over.
 const LOOK: Duration = Duration::from_millis(100);
+/// After this much silence the peer is asked for a sign of life. A watcher sends nothing by itself, so a relay that was
+/// restarted could not tell it so.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Silence that counts as a lost connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Stdin is read in pieces of this size.
 const STDIN_BYTES: usize = 64 * 1024;
 /// Pause while the shard's queue is full: backpressure on stdin.
@@ -154,7 +159,9 @@ fn port(common: &Common, target: &Target, clock: &Arc<dyn Clock>) -> anyhow::Res
     } else {
         ClientTls::verified(&roots(common.ca.as_deref())?, alpn, Arc::clone(clock))?
     };
-    Ok(PortConfig::client(socket, tls, TransportProfile::client()))
+    let profile =
+        TransportProfile { keep_alive: Some(KEEP_ALIVE), idle_timeout: IDLE_TIMEOUT, ..TransportProfile::client() };
+    Ok(PortConfig::client(socket, tls, profile))
 }
 
 /// The authority named by the user, else the system's.

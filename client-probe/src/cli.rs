@@ -143,7 +143,7 @@ pub struct Common {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// What to log to stderr, for instance `debug` or `sluice_moqt=trace`
-    #[arg(long, value_name = "FILTER", env = "SLUICE_LOG", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", env = "SLUICE_LOG", hide_env_values = true, default_value = "warn")]
     pub log: String,
 }
 

@@ -49,15 +49,17 @@ impl Patience {
 
     /// Whether time is up.
     pub(crate) fn handle_timeout(&self, now: Instant) -> Result<(), Failure> {
-        if self.found || now < self.until {
-            return Ok(());
-        }
+        if self.found || now < self.until { Ok(()) } else { Err(self.verdict()) }
+    }
+
+    /// Why nothing came.
+    pub(crate) fn verdict(&self) -> Failure {
         if self.up && self.last.is_none() {
             let namespace = self.url.namespace();
             let message = format!("nobody publishes {namespace} at {}; check the path", self.url.authority());
-            return Err(Failure::new(Exit::NoSuchStream, message));
+            return Failure::new(Exit::NoSuchStream, message);
         }
-        Err(self.unreachable())
+        self.unreachable()
     }
 
     pub(crate) const fn poll_timeout(&self) -> Option<Instant> {

@@ -43,6 +43,9 @@ impl Client {
 
     fn route(&mut self, now: Instant, id: SessionId, event: session::Event) {
         use session::Event as E;
+        if !is_data(&event) {
+            tracing::debug!(session = id.0, ?event, "from the peer");
+        }
         match event {
             E::Ready(_) => self.ready(now, id),
             E::Closed { code, reason } => self.broken(now, id, code, reason),
@@ -327,6 +330,15 @@ impl Move {
             Err(_) => Self::Unresolved,
         }
     }
+}
+
+/// Whether an event carries media: too many to log, and too large.
+const fn is_data(event: &session::Event) -> bool {
+    use session::Event as E;
+    matches!(
+        event,
+        E::Object { .. } | E::FetchObject { .. } | E::Payload { .. } | E::StreamEnd { .. } | E::Datagram { .. }
+    )
 }
 
 /// A watcher has nothing to offer.

@@ -17,6 +17,7 @@ pub(crate) fn open_manifest(path: Option<&Path>) -> Result<Option<SideFile>, Fai
     let Some(path) = path else { return Ok(None) };
     let mut file = SideFile::create(path)?;
     file.line(HEADER);
+    file.flush();
     Ok(Some(file))
 }
 

@@ -128,7 +128,12 @@ impl Watching {
         }
         let manifest = self.manifest.take().map_or(Ok(()), SideFile::finish);
         self.output.take().map_or(Ok(()), Output::finish)?;
-        Ok(manifest?)
+        manifest?;
+        match (&self.clock.joined, &self.patience) {
+            // A report of nothing is no success.
+            (None, Some(patience)) => Err(patience.verdict().into()),
+            _ => Ok(()),
+        }
     }
 
     fn summary(&self, now: Instant, kind: &'static str) -> Summary {
