@@ -111,6 +111,10 @@ impl Serving {
         broadcast: &Broadcast,
     ) -> Result<SubscribeOk, Refusal> {
         let track = known(broadcast, name)?;
+        if broadcast.ended() {
+            // Accepting would only lead to the next PUBLISH_DONE, and a relay that tries again to the one after it.
+            return Err(Refusal(RequestCode::DoesNotExist, "the broadcast has ended"));
+        }
         let largest = track.log.largest();
         let range = resolve(params.filter, largest)?;
         let forward = if params.forward == Some(false) { Forward::Off } else { Forward::On };

@@ -204,6 +204,9 @@ fn the_end_of_the_broadcast_is_a_publish_done_with_its_stream_count() {
     let done = done.expect("the subscription ends");
     assert_eq!((done.code, done.streams), (DoneCode::TrackEnded, Some(2)));
     assert!(world.b.is_drained());
+    assert_eq!(refusal(&subscribe(&mut world, "v", Params::default()).1), Some(RequestCode::DoesNotExist));
+    let rest = FetchKind::Standalone { track: track("v"), start: Location::new(7, 0), end: Location::new(7, 0) };
+    assert_eq!(payloads(&fetch(&mut world, rest)), ["7/0", "7/1", "7/2"], "what is there can still be fetched");
 }
 
 /// A publisher that dials a relay of the test's.
