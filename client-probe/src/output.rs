@@ -98,7 +98,7 @@ impl Output {
                 self.file.write(&bytes);
             }
         }
-        Ok(self.file.finish()?)
+        self.file.finish()
     }
 
     fn drain(&mut self) {

@@ -84,10 +84,10 @@ impl SideFile {
     ///
     /// # Errors
     /// The first failure of any write.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         self.flush();
         match self.failed.take() {
-            Some(error) => Err(error),
+            Some(error) => Err(anyhow::Error::from(error).context(format!("{} is not complete", self.name))),
             None => Ok(()),
         }
     }
@@ -137,7 +137,8 @@ mod tests {
         assert!(!file.is_abandoned());
         file.write(b"more");
         file.line("more");
-        assert_eq!(file.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let error = file.finish().unwrap_err();
+        assert_eq!(error.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Studio {
     ///
     /// # Errors
     /// It could not be written.
-    pub(crate) fn close(&mut self) -> std::io::Result<()> {
+    pub(crate) fn close(&mut self) -> anyhow::Result<()> {
         self.manifest.take().map_or(Ok(()), SideFile::finish)
     }
 

@@ -141,7 +141,7 @@ impl Driver for Station {
 
     fn handle_command(&mut self, _: &mut Context<'_>, _: Command) -> anyhow::Result<()> {
         let studio = self.studio.as_mut().expect("the station runs");
-        Ok(studio.close()?)
+        studio.close()
     }
 
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {

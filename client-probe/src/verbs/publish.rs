@@ -188,7 +188,7 @@ impl Publishing {
         let manifest = self.studio.as_mut().map_or(Ok(()), Studio::close);
         let summary = self.summary(context.now, "summary");
         context.report.result(self.args.common.format, &summary)?;
-        Ok(manifest?)
+        manifest
     }
 
     fn summary(&self, now: Instant, kind: &'static str) -> Summary {
