@@ -13,6 +13,7 @@ pub(crate) fn serve(stage: &Stage) -> anyhow::Result<()> {
         pop: "bench".parse()?,
         role: Role::Edge,
         peers: Vec::new(),
+        shard: sluice_node::Shard::ONLY,
         homing: Homing {
             origins: Vec::new(),
             homes: Vec::new(),

@@ -37,6 +37,21 @@ impl PopId {
     }
 }
 
+impl PopId {
+    /// The name of one shard of this PoP, `POP#INDEX`: no certificate and no configuration can carry it.
+    #[must_use]
+    pub fn shard(&self, index: u8) -> Self {
+        Self(format!("{}#{index}", self.0))
+    }
+
+    /// The shard that `name` names, where it is a shard of this PoP.
+    #[must_use]
+    pub fn shard_of(&self, name: &str) -> Option<Self> {
+        let index = name.strip_prefix(self.0.as_str())?.strip_prefix('#')?;
+        index.parse().ok().map(|index| self.shard(index))
+    }
+}
+
 impl FromStr for PopId {
     type Err = PopIdError;
 
@@ -66,6 +81,15 @@ impl fmt::Display for PopId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_are_named_after_their_pop_only() {
+        let pop: PopId = "fra1".parse().expect("legal");
+        assert_eq!(pop.shard_of("fra1#7"), Some(pop.shard(7)));
+        assert_eq!(pop.shard_of("fra1#256"), None);
+        assert_eq!(pop.shard_of("fra#1"), None);
+        assert_eq!(pop.shard_of("fra1"), None);
+    }
 
     #[test]
     fn names_are_checked() {

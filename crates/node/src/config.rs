@@ -12,6 +12,23 @@ pub enum Role {
     Edge,
     /// Homes namespaces and keeps a window of their tracks.
     Origin,
+    /// Another shard of this process; never a node's own tier.
+    Sibling,
+}
+
+/// One shard of a process, and how many there are. Shards are joined like PoPs: each subscribes to a track at the
+/// shard that owns it, and only the owner asks upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Below `count`.
+    pub index: u8,
+    /// At least 1.
+    pub count: u8,
+}
+
+impl Shard {
+    /// The only shard of a process.
+    pub const ONLY: Self = Self { index: 0, count: 1 };
 }
 
 /// When an origin pulls a track that was announced to it.
@@ -101,6 +118,8 @@ pub struct Config {
     pub pop: PopId,
     /// Our tier.
     pub role: Role,
+    /// Which part of the process this node is.
+    pub shard: Shard,
     /// Trunk peers.
     pub peers: Vec<PeerConfig>,
     /// Directory rules.

@@ -38,7 +38,7 @@ impl Node {
 
     /// Once we know what the peer is: our part of the directory.
     fn on_hello(&mut self, id: SessionId, peer: &PopId, hello: Hello) {
-        if hello.pop != *peer {
+        if hello.pop != *peer && !(self.is_sibling(peer) && hello.pop == self.config.pop) {
             let reason = format!("the certificate names {peer}, the greeting {}", hello.pop);
             return self.close(id, SessionCode::Unauthorized, reason);
         }
@@ -53,6 +53,12 @@ impl Node {
         for (namespace, offer) in offers {
             self.tell_peer(peer, &namespace, &offer, Change::Up);
         }
+        if self.is_sibling(peer) {
+            for pop in self.reachable_here() {
+                self.send_control(id, &Message::PeerUp { pop });
+            }
+        }
+        self.tell_tracks(peer);
         self.send_control(id, &Message::Synced);
     }
 
@@ -74,6 +80,7 @@ impl Node {
         if let Some(link) = self.links.get_mut(peer) {
             link.on_closed(now, id, jitter);
         }
+        self.tell_siblings_of_peer(peer);
         self.arm_trunks();
     }
 
@@ -121,6 +128,9 @@ impl Node {
         }
         if disbelieved {
             self.remove_offers(|remote| remote.via == *pop);
+            for track in self.namespaces.tracks_via(pop) {
+                self.on_track_down(pop, &track);
+            }
         }
         if judged == Some(Liveness::Suspect) {
             self.effects.incidents.push(Incident::PeerSuspect(pop.clone()));
@@ -205,6 +215,20 @@ impl Node {
                 self.remove_unmentioned(&via, &told);
             }
             Message::TrackUp { track } => self.on_track_up(now, peer, &track),
+            Message::TrackDown { track } => self.on_track_down(peer, &track),
+            Message::PeerUp { pop } => {
+                if self.is_sibling(peer)
+                    && let Some(link) = self.links.get_mut(peer)
+                {
+                    link.reach.insert(pop);
+                    self.retry_tracks(now);
+                }
+            }
+            Message::PeerDown { pop } => {
+                if let Some(link) = self.links.get_mut(peer) {
+                    link.reach.remove(&pop);
+                }
+            }
             Message::Watch { prefix } => self.on_watch(peer, prefix),
             Message::Unwatch { prefix } => {
                 if let Some(link) = self.links.get_mut(peer) {
@@ -222,7 +246,7 @@ impl Node {
     }
 
     fn on_ns_up(&mut self, now: Instant, peer: &PopId, namespace: &Namespace, (relay, epoch): (PopId, u64)) {
-        if relay == self.config.pop {
+        if relay == self.config.pop && !self.is_sibling(peer) {
             return;
         }
         if let Some(link) = self.links.get_mut(peer) {
@@ -255,20 +279,43 @@ impl Node {
         }
     }
 
-    /// A track was offered behind `peer`.
+    /// A track was offered by PUBLISH behind `peer`.
     fn on_track_up(&mut self, now: Instant, peer: &PopId, name: &TrackName) {
-        if self.config.role == Role::Origin && self.config.homing.ingest == Ingest::Always {
-            let key = self.tracks.find_or_create(name, self.config.track);
-            if let Some(track) = self.tracks.get_mut(key) {
-                track.upkeep.pinned = true;
-                track.upkeep.unused_since = None;
-                if track.state == State::Idle {
-                    self.find_sources(now, key);
-                }
+        if !self.namespaces.add_track(name, peer) {
+            return;
+        }
+        let key = self.tracks.find(name);
+        let pulls = self.config.role == Role::Origin && self.config.homing.ingest == Ingest::Always && self.owns(name);
+        let key = if pulls { Some(self.tracks.find_or_create(name, self.config.track)) } else { key };
+        if let Some(track) = key.and_then(|key| self.tracks.get_mut(key)) {
+            track.upkeep.pinned |= pulls;
+            track.upkeep.unused_since = None;
+            let looks = matches!(track.state, State::Idle | State::Orphaned(_));
+            if let Some(key) = key.filter(|_| looks) {
+                self.find_sources(now, key);
             }
         }
         let from = self.links.get(peer).and_then(|link| link.media);
         self.announce_track(now, name, from);
+    }
+
+    /// It no longer is.
+    fn on_track_down(&mut self, peer: &PopId, name: &TrackName) {
+        if self.namespaces.remove_track(name, peer) {
+            let from = self.links.get(peer).and_then(|link| link.media);
+            self.tell_peers_of_track(name, from, Change::Down);
+        }
+    }
+
+    /// Tells a peer that has just greeted of every track that was offered by PUBLISH here.
+    fn tell_tracks(&mut self, peer: &PopId) {
+        let offered = self.tracks.iter().filter(|(_, track)| !track.upkeep.offered.is_empty());
+        let names: Vec<TrackName> = offered.map(|(_, track)| track.name.clone()).collect();
+        let Some((id, link)) = self.links.get(peer).and_then(|link| Some((link.control?, link))) else { return };
+        let names: Vec<TrackName> = names.into_iter().filter(|name| hears_of_track(link, name, None)).collect();
+        for track in names {
+            self.send_control(id, &Message::TrackUp { track });
+        }
     }
 
     fn on_track_path(&mut self, now: Instant, peer: &PopId, name: &TrackName, root_path: Vec<PopId>) {
@@ -317,6 +364,14 @@ impl Node {
         }
     }
 
+    /// Whether the publisher is attached to this relay, whatever the shard.
+    fn is_ours(&self, offer: &Offer) -> bool {
+        match offer {
+            Offer::Session(..) | Offer::Local => true,
+            Offer::Peer(remote) => remote.relay == self.config.pop,
+        }
+    }
+
     /// Tells every peer that is to know of an offer.
     pub(crate) fn tell_peers(&mut self, namespace: &Namespace, offer: &Offer, change: Change) {
         let pops: Vec<PopId> = self.links.keys().cloned().collect();
@@ -328,6 +383,11 @@ impl Node {
     fn tell_peer(&mut self, pop: &PopId, namespace: &Namespace, offer: &Offer, change: Change) {
         let Some(link) = self.links.get(pop) else { return };
         if link.hello.is_none() || !self.is_to_know(link, namespace, offer) {
+            return;
+        }
+        // To others all shards are one relay, which has the namespace while one of them has.
+        let outside = change == Change::Down && link.role() != Role::Sibling;
+        if outside && self.is_ours(offer) && self.namespaces.of(namespace).iter().any(|other| self.is_ours(other)) {
             return;
         }
         let Some(id) = link.control else { return };
@@ -343,51 +403,59 @@ impl Node {
     }
 
     /// Edges report their own publishers to their origins; origins tell each other what was reported to them by edges;
-    /// whoever watches is told everything but its own.
+    /// shards tell each other what no shard told them; whoever watches is told everything but its own.
     fn is_to_know(&self, link: &Link, namespace: &Namespace, offer: &Offer) -> bool {
         let pop = &link.config.pop;
         let watches = link.watched.iter().any(|prefix| concerns(prefix, namespace));
+        let hears_of_ours = watches || self.config.homing.origins.contains(pop) || link.role() == Role::Origin;
         match offer {
-            Offer::Session(..) | Offer::Local => {
-                watches || self.config.homing.origins.contains(pop) || link.role() == Role::Origin
-            }
+            Offer::Session(..) | Offer::Local => hears_of_ours || link.role() == Role::Sibling,
             Offer::Peer(remote) if remote.via == *pop || remote.relay == *pop => false,
+            Offer::Peer(remote) if self.is_sibling(&remote.via) => match link.role() {
+                Role::Sibling => false,
+                Role::Edge | Role::Origin => hears_of_ours && (watches || remote.relay == self.config.pop),
+            },
             Offer::Peer(remote) => {
                 let from_edge = self.links.get(&remote.via).is_some_and(|via| via.role() == Role::Edge);
                 let between_origins = self.config.role == Role::Origin && link.role() == Role::Origin && from_edge;
-                watches || between_origins
+                watches || between_origins || link.role() == Role::Sibling
             }
         }
     }
 
     /// Tells peers of a track offered by PUBLISH, where they are to know of its publisher.
-    pub(crate) fn tell_peers_of_track(&mut self, name: &TrackName, publisher: Option<SessionId>) {
+    pub(crate) fn tell_peers_of_track(&mut self, name: &TrackName, publisher: Option<SessionId>, change: Change) {
         let from = publisher.and_then(|id| self.moq(id).and_then(|session| session.kind.pop().cloned()));
+        let via = from.as_ref().and_then(|pop| self.links.get(pop)).map(Link::role);
         let told: Vec<SessionId> = self
             .links
             .values()
             .filter(|link| Some(&link.config.pop) != from.as_ref() && link.hello.is_some())
-            .filter(|link| {
-                let watches = link.watched.iter().any(|prefix| concerns(prefix, name.namespace()));
-                watches || (from.is_none() && link.role() == Role::Origin)
-            })
+            .filter(|link| hears_of_track(link, name, via))
             .filter_map(|link| link.control)
             .collect();
+        let message = match change {
+            Change::Up => Message::TrackUp { track: name.clone() },
+            Change::Down => Message::TrackDown { track: name.clone() },
+        };
         for id in told {
-            self.send_control(id, &Message::TrackUp { track: name.clone() });
+            self.send_control(id, &message);
         }
     }
 
     /// The root path of a track changed: everybody downstream is told.
     pub(crate) fn tell_track_path(&mut self, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
-        let root_path: Vec<PopId> = track.root_path().iter().chain([&self.config.pop]).cloned().collect();
-        let message = Message::TrackPath { track: track.name.clone(), root_path };
+        let above = track.root_path().to_vec();
+        let name = track.name.clone();
         let readers: Vec<SessionId> = track.readers.iter().filter(|r| r.cut_through).map(|r| r.session).collect();
         for reader in readers {
             let pop = self.moq(reader).and_then(|session| session.kind.pop().cloned());
-            if let Some(id) = pop.and_then(|pop| self.links.get(&pop)).and_then(|link| link.control) {
-                self.send_control(id, &message);
+            let Some(link) = pop.and_then(|pop| self.links.get(&pop)) else { continue };
+            let ours = (link.role() != Role::Sibling).then_some(&self.config.pop);
+            let root_path = above.iter().chain(ours).cloned().collect();
+            if let Some(id) = link.control {
+                self.send_control(id, &Message::TrackPath { track: name.clone(), root_path });
             }
         }
     }
@@ -493,4 +561,14 @@ impl Node {
 /// subscriber of `(live, a)`, too.
 fn concerns(prefix: &Namespace, namespace: &Namespace) -> bool {
     prefix.is_prefix_of(namespace) || namespace.is_prefix_of(prefix)
+}
+
+/// Origins hear of tracks offered here or at another shard, shards of those that no shard told of, and watchers of all.
+fn hears_of_track(link: &Link, name: &TrackName, via: Option<Role>) -> bool {
+    let watches = link.watched.iter().any(|prefix| concerns(prefix, name.namespace()));
+    match link.role() {
+        Role::Sibling => via != Some(Role::Sibling),
+        Role::Origin => watches || matches!(via, None | Some(Role::Sibling)),
+        Role::Edge => watches,
+    }
 }

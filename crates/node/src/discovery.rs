@@ -82,7 +82,7 @@ impl Node {
             self.request_track(Call { now, session: id, request }, name, None, Want::Publish);
             self.pump_later(id);
         }
-        self.tell_peers_of_track(name, publisher);
+        self.tell_peers_of_track(name, publisher, Change::Up);
     }
 
     fn publish_to(&mut self, now: Instant, key: TrackKey, id: SessionId, request: RequestId) {

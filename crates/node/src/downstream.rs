@@ -49,6 +49,7 @@ impl Node {
         let key = self.tracks.find_or_create(name, self.config.track);
         let rendezvous = rendezvous.map(|t| call.now + t.min(self.config.limits.max_rendezvous));
         let waiting = Waiting { session: call.session, request: call.request, rendezvous, want };
+        self.give_way(call.now, key, call.session);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.unused_since = None;
         match track.state {
@@ -136,6 +137,7 @@ impl Node {
     fn open_cursor(&mut self, call: Call, key: TrackKey, params: &Params, opening: Opening) {
         let Call { now, session: id, request } = call;
         let pop = self.config.pop.clone();
+        let is_sibling = self.is_sibling_session(id);
         let max_lag_groups = usize::try_from(self.config.limits.max_lag_groups).unwrap_or(usize::MAX);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(session) = session_of(&mut self.sessions, id) else { return };
@@ -173,7 +175,8 @@ impl Node {
         session.down.subs.insert(request, sub);
         session.mark_ready(request);
         if opening == Opening::Answer {
-            session.protocol.accept_subscribe(request, answer(track, alias, &session.kind, pop));
+            let ours = (!is_sibling).then_some(&pop);
+            session.protocol.accept_subscribe(request, answer(track, alias, &session.kind, ours));
         }
         self.effects.wake(id);
         self.serve_held_joins(now, id, request);
@@ -317,9 +320,9 @@ pub(crate) fn session_of(
     }
 }
 
-fn answer(track: &Track, alias: TrackAlias, kind: &Kind, ours: sluice_topology::PopId) -> SubscribeOk {
+fn answer(track: &Track, alias: TrackAlias, kind: &Kind, ours: Option<&sluice_topology::PopId>) -> SubscribeOk {
     let extra = matches!(kind, Kind::Trunk(_)).then(|| {
-        let path = track.root_path().iter().chain([&ours]).map(|pop| pop.as_str().to_owned());
+        let path = track.root_path().iter().chain(ours).map(|pop| pop.as_str().to_owned());
         Box::new(ExtraParams { root_path: Some(path.collect()), ..ExtraParams::default() })
     });
     SubscribeOk {

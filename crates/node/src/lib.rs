@@ -26,6 +26,7 @@ mod node;
 mod publish;
 mod route;
 mod session;
+mod shards;
 mod timeouts;
 mod tracks;
 mod trunk;
@@ -33,7 +34,7 @@ mod upstream;
 mod visit;
 
 pub use auth::{Action, AuthRequest, Verdict};
-pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role};
+pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role, Shard};
 pub use incident::Incident;
 pub use local::{LocalObject, LocalTrack, PublishError};
 pub use metrics::{LinkBytes, MediaMetrics, Metrics, Snapshot, TrackStatus, TrunkMetrics};

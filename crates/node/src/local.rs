@@ -88,6 +88,7 @@ impl Node {
         if let Some(track) = self.tracks.get_mut(key) {
             track.upkeep.pinned = true;
             track.upkeep.unused_since = None;
+            track.upkeep.offered.push(source);
             let kind = SourceKind::Local;
             track.sources.push(Source { id: source, kind, established: false, root_path: Vec::new() });
         }
@@ -167,8 +168,12 @@ impl Node {
 
     /// Ends the track as `why` says.
     pub fn end_local(&mut self, now: Instant, mut track: LocalTrack, why: EndReason) {
-        // A log that refuses the end has refused the track before.
-        let _ = self.end_local_group(now, &mut track);
+        match why {
+            // A log that refuses the end has refused the track before.
+            EndReason::Ended => drop(self.end_local_group(now, &mut track)),
+            // What a lost source had not written of its group may exist: nobody may be told that it does not.
+            EndReason::Lost => self.abandon_local_group(now, &mut track),
+        }
         if let Some(t) = self.tracks.get_mut(track.key) {
             t.upkeep.pinned = false;
             if why == EndReason::Ended {

@@ -2,9 +2,12 @@
 
 use crate::config::PublisherPolicy;
 use sluice_moqt::transport::SessionId;
-use sluice_moqt::{Namespace, RequestId};
+use sluice_moqt::{Namespace, RequestId, TrackName};
 use sluice_topology::PopId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tracks that peers may tell of, all together.
+const MAX_TRACK_OFFERS: usize = 100_000;
 
 /// Where a namespace can be had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +81,8 @@ pub(crate) enum Added {
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
     offers: BTreeMap<Namespace, Vec<Offer>>,
+    /// Single tracks that peers told of: offered by PUBLISH, whose namespace nobody published.
+    tracks: BTreeMap<TrackName, BTreeSet<PopId>>,
     watchers: BTreeMap<WatcherId, Namespace>,
 }
 
@@ -172,6 +177,32 @@ impl Namespaces {
         let present = self.below(&prefix).map(|(ns, _)| ns.clone()).collect();
         self.watchers.insert(watcher, prefix);
         present
+    }
+
+    /// A peer tells of a track offered by PUBLISH. False where it had told before, or tells of too many.
+    pub(crate) fn add_track(&mut self, track: &TrackName, via: &PopId) -> bool {
+        let is_full = self.tracks.len() >= MAX_TRACK_OFFERS && !self.tracks.contains_key(track);
+        !is_full && self.tracks.entry(track.clone()).or_default().insert(via.clone())
+    }
+
+    /// The peer withdraws the track. False where it had told of none.
+    pub(crate) fn remove_track(&mut self, track: &TrackName, via: &PopId) -> bool {
+        let Some(vias) = self.tracks.get_mut(track) else { return false };
+        let removed = vias.remove(via);
+        if vias.is_empty() {
+            self.tracks.remove(track);
+        }
+        removed
+    }
+
+    /// Peers that told of the track.
+    pub(crate) fn vias_of(&self, track: &TrackName) -> impl Iterator<Item = &PopId> {
+        self.tracks.get(track).into_iter().flatten()
+    }
+
+    /// Every track that `via` told of.
+    pub(crate) fn tracks_via(&self, via: &PopId) -> Vec<TrackName> {
+        self.tracks.iter().filter(|(_, vias)| vias.contains(via)).map(|(track, _)| track.clone()).collect()
     }
 
     /// Stops one watch and returns its prefix.

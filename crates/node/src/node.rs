@@ -113,7 +113,7 @@ impl Node {
             viewers: self.moq_sessions().filter(|s| s.kind == Kind::User).map(|s| s.down.subs.len()).sum(),
             upstreams: self.moq_sessions().map(|s| s.up.requests.len()).sum(),
             log_bytes: self.tracks.iter().map(|(_, t)| t.log.bytes_held()).sum(),
-            trunks: self.links.values().map(Link::metrics).collect(),
+            trunks: self.links.values().filter(|l| l.config.role != Role::Sibling).map(Link::metrics).collect(),
         }
     }
 
@@ -184,7 +184,11 @@ impl Node {
 
     /// A trunk leg came up: what it replaces is closed.
     fn connect_trunk(&mut self, now: Instant, id: SessionId, leg: Leg, peer: &Peer) {
-        let Some(pop) = peer.pop.as_deref().and_then(|name| name.parse::<PopId>().ok()) else {
+        // Pipes have no port; no certificate could carry a shard's name.
+        let name = peer.pop.as_deref();
+        let sibling = name.filter(|_| peer.remote.port() == 0).and_then(|name| self.config.pop.shard_of(name));
+        let role = if sibling.is_some() { Role::Sibling } else { Role::Edge };
+        let Some(pop) = sibling.or_else(|| name.and_then(|name| name.parse::<PopId>().ok())) else {
             let reason = "a trunk peer must show a certificate that names its PoP".to_owned();
             return self.close(id, SessionCode::Unauthorized, reason);
         };
@@ -199,7 +203,7 @@ impl Node {
         // The certificate of our authority admits a peer; only those that we dial need to be configured.
         let number = self.links.len() as u64;
         let link = self.links.entry(pop.clone()).or_insert_with(|| {
-            let unconfigured = PeerConfig { pop: pop.clone(), addr: None, role: Role::Edge };
+            let unconfigured = PeerConfig { pop: pop.clone(), addr: None, role };
             Link::new(now, &self.config.pop, number, unconfigured)
         });
         let replaced = link.on_connected(now, leg, id);
@@ -212,6 +216,7 @@ impl Node {
                 self.connect_moq(now, id, Kind::Trunk(pop.clone()), peer.side);
                 self.effects.push(Output::StreamLimit { session: id, dir: Dir::Uni, count: 4_096 });
                 self.effects.push(Output::StreamLimit { session: id, dir: Dir::Bi, count: 4_096 });
+                self.tell_siblings_of_peer(&pop);
                 self.retry_tracks(now);
             }
         }

@@ -36,6 +36,7 @@ impl Node {
         let source = self.tracks.allocate_source();
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.unused_since = None;
+        track.upkeep.offered.push(source);
         track.sources.push(Source {
             id: source,
             kind: SourceKind::Session(id, request),

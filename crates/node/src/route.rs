@@ -5,6 +5,7 @@ use crate::namespaces::{Offer, Remote};
 use crate::node::Node;
 use crate::session::Kind;
 use crate::tracks::{Track, Want};
+use crate::trunk::link::Link;
 use sluice_moqt::Namespace;
 use sluice_moqt::message::{Class, Params, Route};
 use sluice_moqt::transport::SessionId;
@@ -38,21 +39,39 @@ impl Node {
         let namespace = track.name.namespace();
         let offers = self.namespaces.matching(namespace);
         let mut found: Vec<Candidate> = offers.iter().filter_map(publisher).collect();
-        let merges = self.config.role == Role::Origin;
-        if !found.is_empty() && !merges {
+        // Publishers at other shards of this process are attached here, too.
+        let siblings = offers.iter().filter_map(remote).filter(|r| r.relay == self.config.pop);
+        let siblings: BTreeSet<&PopId> = siblings
+            .map(|r| &r.via)
+            .chain(self.namespaces.vias_of(&track.name).filter(|via| self.is_sibling(via)))
+            .collect();
+        if self.owns(&track.name) {
+            found.extend(siblings.into_iter().filter_map(|via| self.hop(via, &asked, &[])));
+        }
+        if !found.is_empty() && self.config.role != Role::Origin {
+            return found;
+        }
+        // Whatever lies elsewhere is the owner's to find.
+        if let Some(owner) = self.owner_elsewhere(track) {
+            found.extend(self.hop(&owner, &asked, &[]));
             return found;
         }
         if let Some(next) = asked.hops.first().and_then(|hop| hop.parse::<PopId>().ok()) {
             found.extend(self.hop(&next, &asked, asked.hops.get(1..).unwrap_or_default()));
             return found;
         }
-        let remotes: Vec<&Remote> = offers.iter().filter_map(remote).collect();
+        let told = self.namespaces.vias_of(&track.name);
+        let told = told.map(|via| Remote { via: via.clone(), relay: via.clone(), epoch: u64::MAX });
+        let told: Vec<Remote> = told.collect();
+        let remotes = offers.iter().filter_map(remote).chain(&told).filter(|r| r.relay != self.config.pop);
+        let remotes: Vec<&Remote> =
+            remotes.filter(|r| !found.iter().any(|c| Some(c.session) == self.media_of(&r.via))).collect();
         match self.config.role {
             Role::Origin => {
                 let more = self.towards_publishers(namespace, &remotes, &asked, &found);
                 found.extend(more);
             }
-            Role::Edge => found.extend(self.towards_home(&remotes, &asked)),
+            Role::Edge | Role::Sibling => found.extend(self.towards_home(&remotes, &asked)),
         }
         found
     }
@@ -108,11 +127,22 @@ impl Node {
         if asked.excluded.contains(pop) {
             return None;
         }
-        let session = self.links.get(pop)?.joinable()?;
         let mut visited = asked.visited.clone();
-        visited.push(self.config.pop.as_str().to_owned());
-        let route = Route { hops: rest.to_vec(), visited, class: asked.class, delay_bound: None };
-        Some(Candidate { session, route: Some(route) })
+        let class = asked.class;
+        if let Some(session) = self.links.get(pop).and_then(Link::joinable) {
+            // Shards of a process are one stop.
+            let stop = (!self.is_sibling(pop)).then(|| self.config.pop.as_str().to_owned());
+            visited.extend(stop);
+            let route = Route { hops: rest.to_vec(), visited, class, delay_bound: None };
+            return Some(Candidate { session, route: Some(route) });
+        }
+        let session = self.links.get(self.sibling_towards(pop)?)?.joinable()?;
+        let hops = [pop.as_str().to_owned()].into_iter().chain(rest.iter().cloned()).collect();
+        Some(Candidate { session, route: Some(Route { hops, visited, class, delay_bound: None }) })
+    }
+
+    fn media_of(&self, pop: &PopId) -> Option<SessionId> {
+        self.links.get(pop)?.media
     }
 
     fn asked(&self, track: &Track) -> Asked {
@@ -121,6 +151,7 @@ impl Node {
         for session in readers.chain(track.waiting.iter().map(|w| w.session)) {
             if let Some(crate::node::Hosted::Moq(moq)) = self.sessions.get(&session)
                 && let Kind::Trunk(pop) = &moq.kind
+                && !self.is_sibling(pop)
             {
                 asked.excluded.insert(pop.clone());
             }

@@ -2,6 +2,7 @@
 
 use crate::downstream::{request_error, session_of};
 use crate::incident::Incident;
+use crate::namespaces::Change;
 use crate::node::Node;
 use crate::route::Candidate;
 use crate::session::Upstream;
@@ -324,8 +325,15 @@ impl Node {
     ) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.take_source(now, source);
+        let was_offered = !track.upkeep.offered.is_empty();
+        track.upkeep.offered.retain(|offered| *offered != source);
+        let is_withdrawn = was_offered && track.upkeep.offered.is_empty();
+        let name = track.name.clone();
         let is_last = track.sources.is_empty();
         self.fan_out(key, 0);
+        if is_withdrawn {
+            self.tell_peers_of_track(&name, None, Change::Down);
+        }
         if is_last {
             self.metrics.upstream_retries_total += 1;
             self.on_no_source(now, key, error);

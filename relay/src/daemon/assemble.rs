@@ -90,6 +90,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Shards cannot be joined.
+    #[error("cannot join the shards: {0}")]
+    Join(SendError),
     /// No thread to be had.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -141,6 +144,7 @@ impl Daemon {
             started.push((shard, publisher));
         }
         let handles: Vec<ShardHandle<Command>> = started.iter().map(|(shard, _)| shard.handle()).collect();
+        join_shards(&config.pop, &handles)?;
         let mut threads = Vec::new();
         for (index, (mut shard, publisher)) in started.into_iter().enumerate() {
             shard.set_siblings(handles.clone());
@@ -202,6 +206,20 @@ impl Drop for Daemon {
             let _ = shard.stop(Duration::ZERO);
         }
     }
+}
+
+/// Joins every pair of shards by the two legs of a trunk.
+fn join_shards(pop: &PopId, handles: &[ShardHandle<Command>]) -> Result<(), StartError> {
+    let name = |index: usize| pop.shard(u8::try_from(index).unwrap_or(u8::MAX));
+    for (second, other) in handles.iter().enumerate() {
+        for (first, handle) in handles.iter().enumerate().take(second) {
+            let names = [name(first), name(second)];
+            for alpn in [CONTROL_ALPN, MEDIA_ALPN] {
+                handle.join(other, alpn, [names[0].as_str(), names[1].as_str()]).map_err(StartError::Join)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The body of a shard's thread.
@@ -274,7 +292,8 @@ impl<'a> Plan<'a> {
         }
         let shards = u8_of(self.config.shards.get());
         let config = ShardConfig { index, shards, ..ShardConfig::single(self.node_key.clone()) };
-        let node = Node::new(self.clock.now(), node_config(self.config, &self.peers, self.clock.as_ref()));
+        let place = sluice_node::Shard { index, count: shards };
+        let node = Node::new(self.clock.now(), node_config(self.config, place, &self.peers, self.clock.as_ref()));
         let shard = Shard::new(config, ports, Arc::clone(self.clock), Host::new(node))?;
         let mut addrs = shard.local_addrs().into_iter();
         let user = addrs.next().unwrap_or(self.listen.user);
@@ -312,7 +331,18 @@ fn peer(trunk: &Trunk, peer: &Peer) -> Result<PeerConfig, StartError> {
     Ok(PeerConfig { pop: peer.pop.clone(), addr: Some(addr), role })
 }
 
-fn node_config(config: &Config, peers: &[PeerConfig], clock: &dyn Clock) -> sluice_node::Config {
+/// One shard dials a peer, so that one trunk leads to it; the others ask through that shard.
+fn dialled_here(place: sluice_node::Shard, at: usize, peer: &PeerConfig) -> PeerConfig {
+    let here = at % usize::from(place.count) == usize::from(place.index);
+    PeerConfig { addr: peer.addr.filter(|_| here), ..peer.clone() }
+}
+
+fn node_config(
+    config: &Config,
+    place: sluice_node::Shard,
+    peers: &[PeerConfig],
+    clock: &dyn Clock,
+) -> sluice_node::Config {
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let limits = config.limits;
     let epoch = u64::try_from(clock.unix_time().as_millis()).unwrap_or(u64::MAX);
@@ -322,7 +352,8 @@ fn node_config(config: &Config, peers: &[PeerConfig], clock: &dyn Clock) -> slui
             Role::Edge => sluice_node::Role::Edge,
             Role::Origin => sluice_node::Role::Origin,
         },
-        peers: peers.to_vec(),
+        shard: place,
+        peers: peers.iter().enumerate().map(|(at, peer)| dialled_here(place, at, peer)).collect(),
         homing: Homing {
             origins: config.trunk.as_ref().map(|t| t.origins.clone()).unwrap_or_default(),
             homes: config.homes.as_slice().iter().map(|h| (h.prefix.clone(), h.origin.clone())).collect(),

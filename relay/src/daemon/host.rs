@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub struct SourceId(pub u64);
 
 /// What other threads may ask of a shard's node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Command {
     /// Ask users to leave within this time; take no new ones.
     Drain(Duration),
@@ -38,6 +38,8 @@ pub enum Command {
     Object(SourceId, LocalObject),
     /// End the open group of a track, so that its readers need not wait for the next one.
     EndGroup(SourceId),
+    /// Give up the open group of a track: what it lacks is unknown.
+    AbandonGroup(SourceId),
     /// End a track.
     End(SourceId, EndReason),
 }
@@ -122,6 +124,11 @@ impl Hosted for Host {
                 if let Some(Err(error)) = ended {
                     tracing::error!(%error, "a source's track ends");
                     self.end(now, source, EndReason::Lost);
+                }
+            }
+            Command::AbandonGroup(source) => {
+                if let Some(track) = self.sources.get_mut(&source) {
+                    self.node.abandon_local_group(now, track);
                 }
             }
             Command::End(source, why) => self.end(now, source, why),

@@ -12,7 +12,7 @@ mod run;
 
 pub use assemble::{Addresses, Daemon, StartError};
 pub use host::{Command, SourceId};
-pub use run::run_until_stopped;
+pub use run::{run_beside, run_until_stopped};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::{Daemon, StartError};
 use crate::admin::Server;
 use crate::config::Config;
+use crate::exit::Exit;
 use anyhow::Context as _;
 use sluice_net::{Clock, SystemClock};
 use std::sync::Arc;
@@ -18,20 +19,42 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// It cannot start, or a shard ends on its own.
 pub fn run_until_stopped(config: &Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let daemon = Daemon::start(config, &clock).map_err(exit_code)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(serve(config, daemon))
+    let daemon = Daemon::start(config, &clock).map_err(StartError::with_exit)?;
+    run_beside(config, daemon, std::future::pending())
 }
 
-fn exit_code(error: StartError) -> anyhow::Error {
-    use crate::exit::Exit;
-    match &error {
-        StartError::Resolve { .. } => Exit::Name.because(error),
-        StartError::Certificate { .. } | StartError::Misnamed { .. } | StartError::Tls(_) => Exit::Tls.because(error),
-        StartError::Read { .. } | StartError::Bind { .. } => Exit::Usage.because(error),
-        StartError::NodeKey { .. } | StartError::Development(_) | StartError::Shard(_) | StartError::Thread(_) => {
-            Exit::Failed.because(error)
+/// Runs a started relay as [`run_until_stopped`] does, and `companion` beside it, which ends with it.
+///
+/// # Errors
+/// As [`run_until_stopped`], or the companion ends.
+pub fn run_beside(
+    config: &Config,
+    daemon: Daemon,
+    companion: impl Future<Output = anyhow::Error>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = serve(config, daemon) => result,
+            error = companion => Err(error),
         }
+    });
+    // A read of standard input cannot be cancelled and is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+impl StartError {
+    /// This error with the exit code that it ends a program with.
+    #[must_use]
+    pub fn with_exit(self) -> anyhow::Error {
+        let exit = match &self {
+            Self::Resolve { .. } => Exit::Name,
+            Self::Certificate { .. } | Self::Misnamed { .. } | Self::Tls(_) => Exit::Tls,
+            Self::Read { .. } | Self::Bind { .. } => Exit::Usage,
+            Self::NodeKey { .. } | Self::Development(_) | Self::Shard(_) | Self::Join(_) | Self::Thread(_) => Exit::Failed,
+        };
+        exit.because(self)
     }
 }
 

@@ -136,6 +136,8 @@ pub(crate) struct Link {
     pub(crate) watched: BTreeSet<Namespace>,
     /// How far its directory is known.
     pub(crate) sync: Sync,
+    /// Siblings: peers that can be asked through it.
+    pub(crate) reach: BTreeSet<PopId>,
     /// Bytes.
     pub(crate) traffic: Traffic,
     diallers: Option<[Dialler; 2]>,
@@ -157,6 +159,7 @@ impl Link {
             watching: BTreeMap::new(),
             watched: BTreeSet::new(),
             sync: Sync::default(),
+            reach: BTreeSet::new(),
             traffic: Traffic::default(),
             diallers,
             health: Health {
@@ -172,6 +175,7 @@ impl Link {
     /// The tier of the peer: what it says, else what we were told.
     pub(crate) fn role(&self) -> Role {
         match &self.hello {
+            _ if self.config.role == Role::Sibling => Role::Sibling,
             Some(hello) if hello.is_origin => Role::Origin,
             Some(_) => Role::Edge,
             None => self.config.role,
@@ -214,7 +218,8 @@ impl Link {
         }
         match leg {
             Leg::Control => {
-                self.health.monitor = Some(Monitor::new(now, IDLE_PROBE));
+                let is_remote = self.config.role != Role::Sibling;
+                self.health.monitor = is_remote.then(|| Monitor::new(now, IDLE_PROBE));
                 self.health.out.clear();
                 self.health.next_probe = now;
                 self.draining = false;
@@ -231,6 +236,7 @@ impl Link {
     pub(crate) fn on_closed(&mut self, now: Instant, session: SessionId, jitter: f64) -> Option<Leg> {
         let leg = if self.control == Some(session) {
             self.control = None;
+            self.reach.clear();
             self.health.monitor = None;
             self.hello = None;
             Leg::Control
@@ -261,8 +267,7 @@ impl Link {
 
     /// The probe to send now, if one is due; busy links are probed faster.
     pub(crate) fn take_probe(&mut self, now: Instant, load: Load) -> Option<u64> {
-        self.control?;
-        if now < self.health.next_probe {
+        if self.health.monitor.is_none() || now < self.health.next_probe {
             return None;
         }
         let interval = match load {
@@ -298,7 +303,7 @@ impl Link {
         dials
             .filter(|(dialler, missing)| *missing && !dialler.in_flight)
             .map(|(dialler, _)| dialler.next)
-            .chain(self.control.map(|_| self.health.next_probe))
+            .chain(self.health.monitor.as_ref().map(|_| self.health.next_probe))
             .chain(self.health.monitor.as_ref().and_then(Monitor::poll_timeout))
             .chain(self.sync.believed_until)
             .min()

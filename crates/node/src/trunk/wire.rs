@@ -41,6 +41,21 @@ pub(crate) enum Message {
         /// Which.
         track: TrackName,
     },
+    /// It no longer is.
+    TrackDown {
+        /// Which.
+        track: TrackName,
+    },
+    /// Between shards: tracks can be asked of this peer through the sender.
+    PeerUp {
+        /// The peer.
+        pop: PopId,
+    },
+    /// Between shards: no longer.
+    PeerDown {
+        /// The peer.
+        pop: PopId,
+    },
     /// Tell me of every namespace below this prefix.
     Watch {
         /// The prefix.
@@ -115,6 +130,9 @@ const UNWATCH: u64 = 0x06;
 const TRACK_PATH: u64 = 0x07;
 const DRAIN: u64 = 0x08;
 const SYNCED: u64 = 0x09;
+const TRACK_DOWN: u64 = 0x0A;
+const PEER_UP: u64 = 0x0B;
+const PEER_DOWN: u64 = 0x0C;
 const PING: u64 = 0x10;
 const PONG: u64 = 0x11;
 
@@ -150,6 +168,18 @@ impl Message {
             Self::TrackUp { track } => {
                 put_track(track, body);
                 TRACK_UP
+            }
+            Self::TrackDown { track } => {
+                put_track(track, body);
+                TRACK_DOWN
+            }
+            Self::PeerUp { pop } => {
+                put_text(pop.as_str(), body);
+                PEER_UP
+            }
+            Self::PeerDown { pop } => {
+                put_text(pop.as_str(), body);
+                PEER_DOWN
             }
             Self::Watch { prefix } => {
                 put_namespace(prefix, body);
@@ -208,6 +238,9 @@ impl Message {
             }
             NS_DOWN => Self::NsDown { namespace: get_namespace(body)?, relay: get_pop(body)? },
             TRACK_UP => Self::TrackUp { track: get_track(body)? },
+            TRACK_DOWN => Self::TrackDown { track: get_track(body)? },
+            PEER_UP => Self::PeerUp { pop: get_pop(body)? },
+            PEER_DOWN => Self::PeerDown { pop: get_pop(body)? },
             WATCH => Self::Watch { prefix: get_namespace(body)? },
             UNWATCH => Self::Unwatch { prefix: get_namespace(body)? },
             TRACK_PATH => Self::TrackPath { track: get_track(body)?, root_path: get_path(body)? },
@@ -294,6 +327,9 @@ mod tests {
             Message::NsUp { namespace: ns.clone(), relay: pop("fra1"), epoch: 7 },
             Message::NsDown { namespace: ns.clone(), relay: pop("fra1") },
             Message::TrackUp { track: track.clone() },
+            Message::TrackDown { track: track.clone() },
+            Message::PeerUp { pop: pop("ams") },
+            Message::PeerDown { pop: pop("ams") },
             Message::Watch { prefix: Namespace::default() },
             Message::Unwatch { prefix: ns },
             Message::TrackPath { track, root_path: vec![pop("ams"), pop("fra1")] },
