@@ -50,7 +50,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         match track.log.open_subgroup(now, source, header) {
             Ok(writer) => {
-                session.up.inbound.insert(stream, Inbound { track: key, writer, request });
+                session.up.inbound.insert(stream, Inbound { track: key, writer, request, is_live: true });
                 self.fan_out(key, 0);
             }
             Err(error) => self.on_write_error(now, id, (stream, key), &error),
@@ -61,7 +61,7 @@ impl Node {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         match session.up.requests.get(&request) {
             Some(Upstream::Fetch { track, writer, .. }) => {
-                session.up.inbound.insert(stream, Inbound { track: *track, writer: *writer, request });
+                session.up.inbound.insert(stream, Inbound { track: *track, writer: *writer, request, is_live: false });
             }
             Some(Upstream::Subscription { .. }) | None => {
                 session.up.stops.push((stream, ResetCode::Cancelled.code()));
@@ -134,7 +134,7 @@ impl Node {
         if let Some(link) = pop.and_then(|pop| self.links.get_mut(pop)) {
             link.traffic.received += bytes;
         }
-        self.fan_out(inbound.track, bytes);
+        self.fan_out(inbound.track, if inbound.is_live { bytes } else { 0 });
     }
 
     fn on_write_error(&mut self, now: Instant, id: SessionId, (stream, key): (StreamId, TrackKey), error: &WriteError) {
@@ -155,7 +155,7 @@ impl Node {
         }
     }
 
-    /// Wakes the readers that a mutation of the log concerns; `bytes` were appended.
+    /// Wakes the readers that a mutation of the log concerns; `bytes` came live.
     pub(crate) fn fan_out(&mut self, key: TrackKey, bytes: u64) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let progress = track.log.take_progress();

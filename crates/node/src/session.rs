@@ -114,6 +114,8 @@ pub(crate) struct Inbound {
     pub(crate) writer: WriterId,
     /// The request that it belongs to.
     pub(crate) request: RequestId,
+    /// Of a subscription; a fetch fills what subscriptions do not send.
+    pub(crate) is_live: bool,
 }
 
 /// Where objects go on this session.

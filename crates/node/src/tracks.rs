@@ -129,6 +129,8 @@ pub(crate) struct Upkeep {
     pub(crate) unused_since: Option<Instant>,
     /// When to look for sources again after all were lost.
     pub(crate) retry_at: Option<Instant>,
+    /// When sources were looked for last.
+    pub(crate) tried_at: Option<Instant>,
     /// Sources that came by PUBLISH: peers know of the track while there is one.
     pub(crate) offered: Vec<SourceId>,
     /// Origins were asked to tell of publishers.

@@ -53,6 +53,7 @@ impl Node {
         }
         let timeout = self.config.limits.upstream_timeout;
         let Some(track) = self.tracks.get_mut(key) else { return };
+        track.upkeep.tried_at = Some(now);
         let has_source = !track.sources.is_empty();
         if has_source && matches!(track.state, State::Idle) {
             track.state = State::Pending(now + timeout);
@@ -75,7 +76,10 @@ impl Node {
             State::Live => {
                 self.effects.incidents.push(Incident::TrackOrphaned(track.name.clone()));
                 track.state = State::Orphaned(now + linger);
-                track.upkeep.retry_at = Some(now);
+                // At once, but not again and again where a source answers only to end; a track that its publisher ended
+                // waits to be offered anew.
+                let earliest = track.upkeep.tried_at.map_or(now, |tried| now.max(tried + RETRY_PAUSE));
+                track.upkeep.retry_at = (!track.log.ended()).then_some(earliest);
             }
             State::Orphaned(_) => track.upkeep.retry_at = Some(now + RETRY_PAUSE),
             State::Idle | State::Pending(_) => {
