@@ -309,11 +309,11 @@ impl Node {
 
     /// Tells a peer that has just greeted of every track that was offered by PUBLISH here.
     fn tell_tracks(&mut self, peer: &PopId) {
-        let offered = self.tracks.iter().filter(|(_, track)| !track.upkeep.offered.is_empty());
-        let names: Vec<TrackName> = offered.map(|(_, track)| track.name.clone()).collect();
         let Some((id, link)) = self.links.get(peer).and_then(|link| Some((link.control?, link))) else { return };
-        let names: Vec<TrackName> = names.into_iter().filter(|name| hears_of_track(link, name, None)).collect();
-        for track in names {
+        let offered = self.tracks.iter().filter(|(_, track)| !track.upkeep.offered.is_empty());
+        let heard = offered.map(|(_, track)| &track.name).filter(|name| hears_of_track(link, name, None));
+        let heard: Vec<TrackName> = heard.cloned().collect();
+        for track in heard {
             self.send_control(id, &Message::TrackUp { track });
         }
     }
