@@ -1,5 +1,7 @@
 //! `sluice`: one program for every role. Dispatch only.
 
+mod dev;
+
 use clap::{Parser, Subcommand};
 use sluice_relay::exit::Exit;
 use sluice_relay::{ca, report};
@@ -21,8 +23,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Program {
+    /// The whole system on this machine, with nothing configured
+    Dev(dev::Cli),
     /// The relay of a PoP
     Relay(Box<sluice_relay::Cli>),
+    /// The relay of an origin, with sources of its own
+    OriginShim(Box<sluice_origin_shim::Cli>),
     /// Publish, watch, load, ping, diff
     ClientProbe(Box<sluice_client_probe::Cli>),
     /// The private authority of the trunks: who may be a relay of this backbone
@@ -31,7 +37,9 @@ enum Program {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().program {
+        Program::Dev(cli) => dev::run(cli),
         Program::Relay(cli) => sluice_relay::run(*cli),
+        Program::OriginShim(cli) => sluice_origin_shim::run(*cli),
         Program::ClientProbe(cli) => sluice_client_probe::run(*cli),
         Program::Ca(cli) => ca::run(cli),
     };

@@ -78,6 +78,13 @@ impl SourceArgs {
         })
     }
 
+    /// Sets `key` as its flag would.
+    #[must_use]
+    pub fn with(mut self, key: &str, text: &str) -> Self {
+        self.keys = self.keys.with(key, text);
+        self
+    }
+
     fn with_file(mut self, file: Option<PathBuf>) -> Self {
         self.config = file.or(self.config);
         self
@@ -106,6 +113,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         None => {
             logging::init(&cli.log)?;
             let loaded = cli.sources.load()?;
+            anyhow::ensure!(
+                loaded.config.feeds.is_empty(),
+                Exit::Usage.because(anyhow::anyhow!(
+                    "a relay has no sources: [[source]] and [rtmp] are for `sluice origin-shim`"
+                ))
+            );
             crate::daemon::run_until_stopped(&loaded.config)?;
         }
     }

@@ -15,6 +15,14 @@ pub struct LogArgs {
     format: LogFormat,
 }
 
+impl LogArgs {
+    /// Human lines of what `filter` lets through, for programs with a default of their own.
+    #[must_use]
+    pub fn human(filter: String) -> Self {
+        Self { filter, format: LogFormat::Human }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {

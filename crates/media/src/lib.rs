@@ -32,9 +32,11 @@ pub mod fmp4;
 mod frame;
 mod interleave;
 mod looping;
+mod pace;
 mod packager;
 mod quic_varint;
 mod testpattern;
+mod timeline;
 mod unpackager;
 
 pub use catalog::{Broadcast, Container, Rendition};
@@ -42,8 +44,10 @@ pub use container::{ContainerError, stamp_micros};
 pub use frame::{Format, Frame, Kind, TrackInfo};
 pub use interleave::Interleaver;
 pub use looping::Looper;
+pub use pace::Pace;
 pub use packager::{
     ContainerKind, Event, Object, Options, PRIORITY_AUDIO, PRIORITY_CATALOG, PRIORITY_VIDEO, PackageError, Packager,
 };
 pub use testpattern::testpattern;
+pub use timeline::Timeline;
 pub use unpackager::{Received, UnpackError, Unpackager};

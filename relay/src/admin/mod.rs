@@ -124,7 +124,8 @@ impl State {
     }
 
     /// The newest snapshot of each shard that has published one.
-    fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         self.inner.slots.iter().filter_map(|slot| slot.borrow().clone()).collect()
     }
 

@@ -3,8 +3,8 @@
 use super::keys::{self, Key, Shape};
 use super::problem::{Place, Problem, Wrong};
 use super::raw::{Entry, Raw, RawConfig, Values};
-use super::value::Value;
-use super::{Certificate, Config, Home, Homes, Ingest, Limits, Listen, Peer, Trunk};
+use super::value::{Argument, Switch, Value};
+use super::{Certificate, Config, Feed, FeedInput, Feeds, Home, Homes, Ingest, Limits, Listen, Peer, Trunk};
 use std::path::{Path, PathBuf};
 
 /// Reads keys and remembers what was wrong with them.
@@ -28,7 +28,7 @@ impl<'a> Checker<'a> {
         let state_dir = self.path(&keys::STATE_DIR);
         let (listen, trunk) = (self.listen(), self.trunk());
         let (admin, drain_grace) = (self.read(&keys::ADMIN_ADDR), self.read(&keys::DRAIN_GRACE));
-        let (ingest, limits, homes) = (self.ingest(), self.limits(), self.homes());
+        let (ingest, limits, homes, feeds) = (self.ingest(), self.limits(), self.homes(), self.feeds());
         let pop = pop?;
         Some(Config {
             role: role?,
@@ -41,6 +41,7 @@ impl<'a> Checker<'a> {
             limits: limits?,
             homes: homes?,
             drain_grace: drain_grace?.get(),
+            feeds: feeds?,
             pop,
         })
     }
@@ -121,6 +122,64 @@ impl<'a> Checker<'a> {
             homes.push(Home { prefix, origin });
         }
         whole.then(|| Homes::new(homes))
+    }
+
+    fn feeds(&mut self) -> Option<Feeds> {
+        let rtmp = if self.is_set(&keys::RTMP_ADDR) { Some(self.read(&keys::RTMP_ADDR)) } else { None };
+        let mut sources: Vec<Feed> = Vec::new();
+        let mut whole = true;
+        let raw = self.raw;
+        for entry in raw.entries.get("source").into_iter().flatten() {
+            let (namespace, input) = (self.entry_required(entry, &keys::SOURCE_NAMESPACE), self.feed_input(entry));
+            let (Some(namespace), Some(input)) = (namespace, input) else {
+                whole = false;
+                continue;
+            };
+            if namespace.fields().is_empty() {
+                self.conflict(&entry.place, "this [[source]] has an empty `namespace`".to_owned());
+            }
+            if sources.iter().any(|s| s.namespace == namespace) {
+                self.conflict(&entry.place, format!("[[source]] {namespace} is there twice"));
+            }
+            if input == FeedInput::Stdin && sources.iter().any(|s| s.input == FeedInput::Stdin) {
+                self.conflict(&entry.place, format!("[[source]] {namespace} is the second one that reads `stdin`"));
+            }
+            sources.push(Feed { namespace, input });
+        }
+        let rtmp = match rtmp {
+            Some(addr) => Some(addr?),
+            None => None,
+        };
+        whole.then_some(Feeds { sources, rtmp })
+    }
+
+    fn feed_input(&mut self, entry: &Entry) -> Option<FeedInput> {
+        let (looped, stdin) =
+            (self.entry_value(entry, &keys::SOURCE_LOOP), self.entry_value(entry, &keys::SOURCE_STDIN));
+        let (looped, stdin) = (looped?, stdin?);
+        let file = value_of(&entry.values, &keys::SOURCE_FILE).map(|_| self.entry_path(entry, &keys::SOURCE_FILE));
+        let command = value_of(&entry.values, &keys::SOURCE_COMMAND).map(|raw| self.command(raw));
+        match (file, stdin, command) {
+            (Some(path), Switch::Off, None) => Some(FeedInput::File { path: path?, looped }),
+            (None, Switch::On, None) => Some(FeedInput::Stdin),
+            (None, Switch::Off, Some(words)) => Some(FeedInput::Command(words?)),
+            (Some(_) | None, Switch::On | Switch::Off, Some(_) | None) => {
+                let text = "a [[source]] has exactly one of `file`, `stdin = true` and `command`";
+                self.conflict(&entry.place, text.to_owned());
+                None
+            }
+        }
+    }
+
+    fn command(&mut self, raw: &Raw) -> Option<Vec<String>> {
+        let words: Option<Vec<Argument>> =
+            raw.texts.iter().map(|text| self.parse(&keys::SOURCE_COMMAND, text, &raw.place)).collect();
+        let words: Vec<String> = words?.iter().map(|word| word.as_str().to_owned()).collect();
+        if words.first().is_none_or(String::is_empty) {
+            self.conflict(&raw.place, "`source.command` names no program".to_owned());
+            return None;
+        }
+        Some(words)
     }
 
     fn ingest(&mut self) -> Option<Ingest> {
@@ -205,6 +264,12 @@ impl<'a> Checker<'a> {
             Some(raw) => self.parse_one(key, raw),
             None => T::parse(keys::find(key.name)?.default?),
         }
+    }
+
+    fn entry_path(&mut self, entry: &Entry, key: &Key<PathBuf>) -> Option<PathBuf> {
+        let from_file = matches!(entry.place, Place::Line(_));
+        let path = self.entry_value(entry, key)?;
+        Some(if from_file { self.folder.join(path) } else { path })
     }
 
     fn entry_required<T: Value>(&mut self, entry: &Entry, key: &Key<T>) -> Option<T> {

@@ -4,7 +4,8 @@
 //! table. A new key needs a reason why its default cannot be right for everyone.
 
 use super::value::{
-    Bandwidth, ByteSize, HostPort, IngestMode, LoopbackAddr, Price, Publishers, Role, Span, Value, Whole,
+    Argument, Bandwidth, ByteSize, HostPort, IngestMode, LoopbackAddr, Price, Publishers, Role, Span, Switch, Value,
+    Whole,
 };
 use sluice_moqt::Namespace;
 use sluice_topology::PopId;
@@ -46,7 +47,7 @@ pub(super) struct Key<T> {
 }
 
 /// Sections that stand any number of times in a file (`[[peer]]`).
-pub(super) const REPEATED: [&str; 2] = ["peer", "home"];
+pub(super) const REPEATED: [&str; 3] = ["peer", "home", "source"];
 
 impl Spec {
     /// The section's name, if the key is in one.
@@ -161,6 +162,21 @@ keys! {
     HOME_PREFIX: "home.prefix" One Namespace = None;
     /// The origin that is their home, by PoP name.
     HOME_ORIGIN: "home.origin" One PopId = None;
+    /// Namespace under which `sluice origin-shim` publishes this source. A source has one of `file`, `stdin` and
+    /// `command`.
+    SOURCE_NAMESPACE: "source.namespace" One Namespace = None;
+    /// An MP4 or fragmented MP4 file that is played in real time.
+    SOURCE_FILE: "source.file" Path PathBuf = None;
+    /// Whether the file starts over at its end.
+    SOURCE_LOOP: "source.loop" One Switch = Some("false");
+    /// Whether standard input is the source: fragmented MP4, published as it comes.
+    SOURCE_STDIN: "source.stdin" One Switch = Some("false");
+    /// A program with its arguments that writes fragmented MP4 to its standard output, published as it comes. Whenever
+    /// it ends it is started again. In a flag or variable its words are separated by spaces.
+    SOURCE_COMMAND: "source.command" List Argument = None;
+    /// TCP address where encoders push RTMP to `sluice origin-shim`: what is pushed to `rtmp://HOST/live/KEY` is the
+    /// namespace `live/KEY`. Needs `ffmpeg`.
+    RTMP_ADDR: "rtmp.addr" One SocketAddr = None;
     /// Memory for media, in track logs and in transports together. At the cap the oldest groups go first.
     LIMIT_MEMORY: "limits.memory" One MemoryCap = Some("1GiB");
     /// Sessions at once; beyond it new ones are refused before their handshake.

@@ -19,7 +19,7 @@ pub mod value;
 pub use print::Effective;
 pub use problem::{Place, Problem, Problems, Wrong};
 pub use reference::reference;
-pub use value::{Bandwidth, HostPort, IngestMode, LoopbackAddr, Price, Publishers, Role};
+pub use value::{Argument, Bandwidth, HostPort, IngestMode, LoopbackAddr, Price, Publishers, Role, Switch};
 
 use check::Checker;
 use raw::RawConfig;
@@ -56,6 +56,52 @@ pub struct Config {
     pub homes: Homes,
     /// How long a drain waits for viewers to leave.
     pub drain_grace: Duration,
+    /// What `sluice origin-shim` publishes itself.
+    pub feeds: Feeds,
+}
+
+/// What a process publishes itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Feeds {
+    /// Sources, each namespace once.
+    pub sources: Vec<Feed>,
+    /// Where encoders push RTMP.
+    pub rtmp: Option<SocketAddr>,
+}
+
+impl Feeds {
+    /// Whether there is nothing to publish.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.rtmp.is_none()
+    }
+}
+
+/// One `[[source]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Feed {
+    /// Its namespace; never empty.
+    pub namespace: Namespace,
+    /// Where its media comes from.
+    pub input: FeedInput,
+}
+
+/// Where a source's media comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedInput {
+    /// A file, in real time.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Whether it starts over at its end.
+        looped: Switch,
+    },
+    /// Standard input, as it comes.
+    Stdin,
+    /// The output of a program and its arguments, as it comes; at least one word.
+    Command(Vec<String>),
 }
 
 /// The listener of clients.

@@ -5,6 +5,7 @@
 
 use super::keys::{self, REPEATED, Shape, Spec};
 use super::problem::{Place, Problem, Wrong, nearest};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -105,17 +106,33 @@ pub(super) fn texts_of_env(env: &BTreeMap<String, String>) -> Texts {
 /// An entry of a repeated section in one text: `pop=ams-origin,addr=198.51.100.7:4444`.
 fn entry_from_text(section: &'static str, text: &str, place: &Place, problems: &mut Vec<Problem>) -> Entry {
     let mut values = Values::new();
-    for part in text.split(',') {
+    for part in longhand(section, text).split(',') {
         let (leaf, value) = part.split_once('=').unwrap_or((part, ""));
         let (leaf, value) = (leaf.trim(), value.trim());
         match keys::find(&format!("{section}.{leaf}")) {
             Some(spec) => {
-                values.insert(spec.name, Raw { texts: vec![value.to_owned()], place: place.clone() });
+                let texts = match spec.shape {
+                    Shape::List => value.split_whitespace().map(str::to_owned).collect(),
+                    Shape::One | Shape::Path => vec![value.to_owned()],
+                };
+                values.insert(spec.name, Raw { texts, place: place.clone() });
             }
             None => problems.push(Problem { place: place.clone(), what: unknown_key(Some(section), leaf) }),
         }
     }
     Entry { place: place.clone(), values }
+}
+
+/// `live/x=x.mp4` is short for `namespace=live/x,file=x.mp4`.
+fn longhand<'a>(section: &str, text: &'a str) -> Cow<'a, str> {
+    match text.split_once('=') {
+        Some((namespace, file))
+            if section == "source" && keys::find(&format!("source.{}", namespace.trim())).is_none() =>
+        {
+            Cow::Owned(format!("namespace={namespace},file={file}"))
+        }
+        Some(_) | None => Cow::Borrowed(text),
+    }
 }
 
 /// Unknown `name` in `section`: suggests within the section first, then anywhere.

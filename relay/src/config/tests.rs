@@ -178,6 +178,82 @@ SLUICE_PEER: this [[peer]] has no `addr`: expected HOST:PORT, such as `198.51.10
 }
 
 #[test]
+fn sources_as_an_operator_writes_them() {
+    let text = r#"
+pop = "ams-origin"
+role = "origin"
+[rtmp]
+addr = "0.0.0.0:1935"
+[[source]]
+namespace = "live/clip"
+file = "clip.mp4"
+loop = true
+[[source]]
+namespace = "live/srt"
+command = ["ffmpeg", "-i", "srt://:9000?mode=listener", "-f", "mp4", "-"]
+[[source]]
+namespace = "live/pipe"
+stdin = true
+"#;
+    let feeds = load(text, &[], KeyFlags::default()).unwrap().config.feeds;
+    assert_eq!(feeds.rtmp, Some("0.0.0.0:1935".parse().unwrap()));
+    let clip = FeedInput::File { path: "/pops/clip.mp4".into(), looped: Switch::On };
+    assert_eq!(feeds.sources[0].input, clip, "paths of a file are relative to it");
+    let FeedInput::Command(words) = &feeds.sources[1].input else { panic!("a command") };
+    assert_eq!((words.len(), words[2].as_str()), (6, "srt://:9000?mode=listener"));
+    assert_eq!((&feeds.sources[2].input, feeds.sources[2].namespace.fields().len()), (&FeedInput::Stdin, 2));
+
+    let flags = KeyFlags::default().with("source", "live/a=a.mp4").with("source", "namespace=b,command=cat b.mp4");
+    let feeds = load(text, &[], flags).unwrap().config.feeds;
+    let a = FeedInput::File { path: "a.mp4".into(), looped: Switch::Off };
+    assert_eq!(
+        feeds.sources.iter().map(|s| &s.input).collect::<Vec<_>>(),
+        [&a, &FeedInput::Command(vec!["cat".to_owned(), "b.mp4".to_owned()])]
+    );
+}
+
+#[test]
+fn mistakes_in_sources_are_told_at_once() {
+    let text = r#"
+pop = "ams-origin"
+[[source]]
+namespace = "live/a"
+[[source]]
+namespace = "/"
+file = "a.mp4"
+[[source]]
+namespace = "live/b"
+file = "b.mp4"
+stdin = true
+[[source]]
+fil = "c.mp4"
+stdin = "maybe"
+[[source]]
+namespace = "live/d"
+command = []
+[[source]]
+namespace = "live/e"
+file = "e.mp4"
+[[source]]
+namespace = "live/e/"
+file = "e.mp4"
+"#;
+    let told = load(text, &[], KeyFlags::default()).unwrap_err();
+    let one_of = "a [[source]] has exactly one of `file`, `stdin = true` and `command`";
+    let expected = [
+        format!("/pops/fra1.toml:3: {one_of}"),
+        "/pops/fra1.toml:5: this [[source]] has an empty `namespace`".to_owned(),
+        format!("/pops/fra1.toml:8: {one_of}"),
+        "/pops/fra1.toml:12: this [[source]] has no `namespace`: expected a namespace prefix as a path, such as `live/eu` (`/` is every namespace)".to_owned(),
+        "/pops/fra1.toml:13: unknown key `source.fil`, did you mean `file`?".to_owned(),
+        "/pops/fra1.toml:14: `source.stdin` = \"maybe\" is not allowed: expected `true` or `false`".to_owned(),
+        "/pops/fra1.toml:17: `source.command` names no program".to_owned(),
+        "/pops/fra1.toml:21: [[source]] live-e is there twice".to_owned(),
+    ];
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn the_longest_prefix_is_the_home() {
     let text =
         "pop = \"a\"\n[[home]]\nprefix = \"live\"\norigin = \"x\"\n[[home]]\nprefix = \"live/eu\"\norigin = \"y\"\n";

@@ -76,6 +76,38 @@ words! {
     }
 }
 
+words! {
+    /// Yes or no.
+    Switch {
+        /// Yes.
+        On = "true",
+        /// No.
+        Off = "false",
+    }
+}
+
+/// A word of a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument(String);
+
+impl Argument {
+    /// The word.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for Argument {
+    fn allowed() -> String {
+        "words of a command line, such as `[\"ffmpeg\", \"-i\", \"srt://:9000?mode=listener\", ..]`".to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.contains('\0')).then(|| Self(text.to_owned()))
+    }
+}
+
 /// A whole number within bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whole<const MIN: u64, const MAX: u64>(u64);

@@ -52,7 +52,9 @@ impl StartError {
             Self::Resolve { .. } => Exit::Name,
             Self::Certificate { .. } | Self::Misnamed { .. } | Self::Tls(_) => Exit::Tls,
             Self::Read { .. } | Self::Bind { .. } => Exit::Usage,
-            Self::NodeKey { .. } | Self::Development(_) | Self::Shard(_) | Self::Join(_) | Self::Thread(_) => Exit::Failed,
+            Self::NodeKey { .. } | Self::Development(_) | Self::Shard(_) | Self::Join(_) | Self::Thread(_) => {
+                Exit::Failed
+            }
         };
         exit.because(self)
     }
