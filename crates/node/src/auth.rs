@@ -78,6 +78,11 @@ impl Pending {
         self.held.retain(|_, held| held.session != session || request_of(&held.event) != Some(request));
     }
 
+    /// Whether the request waits here.
+    pub(crate) fn is_held(&self, session: SessionId, request: RequestId) -> bool {
+        self.held.values().any(|held| held.session == session && request_of(&held.event) == Some(request))
+    }
+
     /// The session is gone.
     pub(crate) fn forget_session(&mut self, session: SessionId) {
         self.held.retain(|_, held| held.session != session);
@@ -127,6 +132,7 @@ impl Node {
 
     fn refuse_held(&mut self, held: &Held, error: &sluice_moqt::message::RequestError) {
         if let Some(request) = request_of(&held.event) {
+            self.refuse_held_joins(held.session, request);
             self.refuse(held.session, request, error.clone());
         }
     }

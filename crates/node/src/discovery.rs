@@ -4,7 +4,7 @@ use crate::downstream::session_of;
 use crate::namespaces::{Change, Notice, WatcherId};
 use crate::node::{Hosted, Node};
 use crate::session::{Call, Kind, TrackWatch};
-use crate::tracks::{SourceKind, State, TrackKey, Want};
+use crate::tracks::{SourceKind, State, Waiting, Want};
 use sluice_moqt::message::{Params, RequestOk};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{Namespace, RequestId, TrackName};
@@ -17,13 +17,16 @@ impl Node {
         let present = self.namespaces.watch(WatcherId { session: id, request }, prefix.clone());
         let Some(session) = self.moq(id) else { return };
         session.protocol.accept(request, RequestOk::default());
-        for namespace in present {
-            if let Some(suffix) = namespace.suffix_after(prefix) {
-                session.protocol.namespace(request, suffix);
-            }
+        self.tell_present(id, request, prefix, present);
+        self.add_interest(prefix);
+    }
+
+    fn tell_present(&mut self, id: SessionId, request: RequestId, prefix: &Namespace, present: Vec<Namespace>) {
+        let Some(session) = self.moq(id) else { return };
+        for suffix in present.iter().filter_map(|namespace| namespace.suffix_after(prefix)) {
+            session.protocol.namespace(request, suffix);
         }
         self.effects.wake(id);
-        self.add_interest(prefix);
     }
 
     /// SUBSCRIBE_TRACKS: a PUBLISH for every track below the prefix, now and later, except the subscriber's own.
@@ -34,14 +37,36 @@ impl Node {
         session.protocol.accept(request, RequestOk::default());
         session.track_watches.insert(request, TrackWatch { prefix: prefix.clone(), forward });
         self.effects.wake(id);
+        self.publish_present(now, id, request, &prefix);
+        self.add_interest(&prefix);
+    }
+
+    fn publish_present(&mut self, now: Instant, id: SessionId, request: RequestId, prefix: &Namespace) {
         let present = self.tracks.keys_where(|track| {
             let own = track.sources.iter().any(|s| matches!(s.kind, SourceKind::Session(session, _) if session == id));
             track.state == State::Live && !own && prefix.is_prefix_of(track.name.namespace())
         });
         for key in present {
-            self.publish_to(now, key, id, request);
+            let waiting = Waiting { session: id, request, rendezvous: None, want: Want::Publish };
+            self.serve(now, key, waiting);
         }
-        self.add_interest(&prefix);
+    }
+
+    /// TRACK_NAMESPACE_PREFIX in an update (draft-18 9.9.2): the request goes on below another prefix.
+    pub(crate) fn move_watch(&mut self, call: Call, prefix: &Namespace) {
+        let Call { now, session: id, request } = call;
+        let watcher = WatcherId { session: id, request };
+        if let Some(before) = self.namespaces.unwatch(watcher) {
+            let present = self.namespaces.watch(watcher, prefix.clone());
+            self.tell_present(id, request, prefix, present);
+            self.add_interest(prefix);
+            self.drop_interest(&before);
+        } else if let Some(watch) = self.moq(id).and_then(|session| session.track_watches.get_mut(&request)) {
+            let before = std::mem::replace(&mut watch.prefix, prefix.clone());
+            self.publish_present(now, id, request, prefix);
+            self.add_interest(prefix);
+            self.drop_interest(&before);
+        }
     }
 
     /// A namespace or track watch of a session is over.
@@ -83,11 +108,6 @@ impl Node {
             self.pump_later(id);
         }
         self.tell_peers_of_track(name, publisher, Change::Up);
-    }
-
-    fn publish_to(&mut self, now: Instant, key: TrackKey, id: SessionId, request: RequestId) {
-        let waiting = crate::tracks::Waiting { session: id, request, rendezvous: None, want: Want::Publish };
-        self.serve(now, key, waiting);
     }
 
     /// A session has control messages to send that no event of its own caused.

@@ -53,10 +53,15 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.unused_since = None;
         match track.state {
-            State::Live => self.serve(call.now, key, waiting),
+            State::Live => {
+                self.serve(call.now, key, waiting);
+                // It may have been refused.
+                self.note_use(call.now, key);
+            }
             // draft-18 8.4: "MUST have an `Established` upstream subscription before sending SUBSCRIBE_OK".
             State::Pending(_) | State::Orphaned(_) => {
                 track.waiting.push(waiting);
+                track.upkeep.retry_at = track.retry_for_asker(call.now);
                 self.arm_track(key);
             }
             State::Idle => {
@@ -117,6 +122,7 @@ impl Node {
         let range = params.filter.map_or(Range::ALL, |filter| Range::resolve(filter, largest));
         if let Err(error) = track.log.check_range(range) {
             let error = request_error(RequestCode::InvalidRange, &error.to_string());
+            self.refuse_held_joins(call.session, call.request);
             return self.refuse(call.session, call.request, error);
         }
         self.open_cursor(call, key, params, Opening::Answer);
@@ -202,7 +208,9 @@ impl Node {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let Some(sub) = session.down.subs.get_mut(&request) else {
             session.protocol.accept_update(request, update, RequestOk::default());
-            return self.effects.wake(id);
+            self.effects.wake(id);
+            let prefix = params.extra.as_ref().and_then(|extra| extra.namespace_prefix.as_ref());
+            return prefix.into_iter().for_each(|prefix| self.move_watch(call, prefix));
         };
         let Some(track) = self.tracks.get_mut(sub.track) else { return };
         let largest = track.largest();

@@ -1,6 +1,7 @@
 //! What the node wants done, and when it wants to be called.
 
 use crate::incident::Incidents;
+use crate::tracks::TrackKey;
 use sluice_moqt::transport::{Output, SessionId};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ pub(crate) enum TimerKey {
     /// A session: protocol deadlines and the delivery timeouts of its cursors.
     Session(SessionId),
     /// A track: linger, holes, pending upstream.
-    Track(usize),
+    Track(TrackKey),
     /// Trunks: dials, probes, silence.
     Trunks,
 }

@@ -150,8 +150,9 @@ impl Node {
 
     /// The peer no longer reads this request: whatever we served of it ends. False where it was none of those.
     pub(crate) fn end_downstream(&mut self, now: Instant, id: SessionId, request: RequestId) -> bool {
+        self.refuse_held_joins(id, request);
         let Some(session) = self.moq(id) else { return false };
-        session.down.joins.retain(|join| join.request != request && join.subscription != request);
+        session.down.joins.retain(|join| join.request != request);
         if let Some(sub) = session.down.subs.remove(&request) {
             session.down.doomed.push(Doomed::Sub(Box::new(sub.cursor), ResetCode::Cancelled));
             self.effects.wake(id);

@@ -3,7 +3,7 @@
 use crate::downstream::{request_error, session_of};
 use crate::node::Node;
 use crate::session::{Call, FetchJob, HeldJoin, Upstream};
-use crate::tracks::{Reader, SourceKind, TrackKey, Want};
+use crate::tracks::{Reader, SourceKind, Track, TrackKey, Want};
 use sluice_moqt::error::RequestCode;
 use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
 use sluice_moqt::transport::SessionId;
@@ -33,12 +33,23 @@ impl Node {
                 let Some(session) = self.moq(id) else { return };
                 if session.down.subs.contains_key(&joining) {
                     self.serve_join(call.now, id, &held);
-                } else {
+                } else if self.is_pending(id, joining)
+                    && let Some(session) = self.moq(id)
+                {
                     // draft-18 9.12.2: "the Publisher receiving the Joining Fetch buffers the pending Joining Fetch".
                     session.down.joins.push(held);
+                } else {
+                    let error = request_error(RequestCode::InvalidJoiningRequestId, "no subscription has that id");
+                    self.refuse(id, request, error);
                 }
             }
         }
+    }
+
+    /// Whether a subscription waits for its track or for a verdict.
+    fn is_pending(&self, id: SessionId, request: RequestId) -> bool {
+        let waits = |track: &Track| track.waiting.iter().any(|w| w.session == id && w.request == request);
+        self.auth.is_held(id, request) || self.tracks.iter().any(|(_, track)| waits(track))
     }
 
     /// A subscription was established: the joining fetches that waited for it.
@@ -56,7 +67,7 @@ impl Node {
         let Some(session) = self.moq(id) else { return };
         let lost: Vec<HeldJoin> = session.down.joins.extract_if(.., |join| join.subscription == subscription).collect();
         for held in lost {
-            let error = request_error(RequestCode::InvalidJoiningRequestId, "the subscription to join was refused");
+            let error = request_error(RequestCode::InvalidJoiningRequestId, "the subscription to join is over");
             self.refuse(id, held.request, error);
         }
     }

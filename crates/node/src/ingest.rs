@@ -47,7 +47,10 @@ impl Node {
             return session.up.stops.push((stream, ResetCode::Cancelled.code()));
         };
         let (key, source) = (*track, *source);
-        let Some(track) = self.tracks.get_mut(key) else { return };
+        self.prove(now, key, source, header.group);
+        let (Some(track), Some(session)) = (self.tracks.get_mut(key), session_of(&mut self.sessions, id)) else {
+            return;
+        };
         match track.log.open_subgroup(now, source, header) {
             Ok(writer) => {
                 session.up.inbound.insert(stream, Inbound { track: key, writer, request, is_live: true });
@@ -104,8 +107,9 @@ impl Node {
 
     fn on_datagram(&mut self, now: Instant, id: SessionId, request: RequestId, datagram: &ObjectDatagram) {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let Some(Upstream::Subscription { track, .. }) = session.up.requests.get(&request) else { return };
-        let key = *track;
+        let Some(Upstream::Subscription { track, source }) = session.up.requests.get(&request) else { return };
+        let (key, source) = (*track, *source);
+        self.prove(now, key, source, datagram.location.group);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let result = track.log.append_datagram(now, datagram);
         self.metrics.media.appended_objects_total += 1;

@@ -89,8 +89,7 @@ impl Node {
             track.upkeep.pinned = true;
             track.upkeep.unused_since = None;
             track.upkeep.offered.push(source);
-            let kind = SourceKind::Local;
-            track.sources.push(Source { id: source, kind, established: false, root_path: Vec::new() });
+            track.sources.push(Source::new(source, SourceKind::Local));
         }
         self.establish(now, key, source, Answer { root_path: Vec::new(), largest, properties, info });
         self.on_live(now, key);

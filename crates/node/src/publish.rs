@@ -37,12 +37,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.unused_since = None;
         track.upkeep.offered.push(source);
-        track.sources.push(Source {
-            id: source,
-            kind: SourceKind::Session(id, request),
-            established: false,
-            root_path: Vec::new(),
-        });
+        track.sources.push(Source::new(source, SourceKind::Session(id, request)));
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         session.up.requests.insert(request, Upstream::Subscription { track: key, source });
         // draft-18 8.5: "If at least one downstream subscriber for the Track has Forward State=1, the Relay MUST use
@@ -85,7 +80,7 @@ impl Node {
         Ok(())
     }
 
-    fn is_user(&self, id: SessionId) -> bool {
+    pub(crate) fn is_user(&self, id: SessionId) -> bool {
         matches!(self.sessions.get(&id), Some(crate::node::Hosted::Moq(session)) if session.kind == Kind::User)
     }
 
@@ -147,20 +142,26 @@ impl Node {
         self.effects.wake(id);
         self.allow_publisher_streams(id);
         if let Added::Replaced(out) = &added {
-            self.oust(now, out);
+            self.oust(now, namespace, out);
         }
         self.publisher_up(namespace, &offer, &added);
         self.on_namespace_offered(now, namespace);
     }
 
-    /// Publishers that a newer one replaces.
-    fn oust(&mut self, now: Instant, offers: &[Offer]) {
+    /// Publishers of a namespace that a newer one replaces, with the tracks that they brought in it.
+    fn oust(&mut self, now: Instant, namespace: &Namespace, offers: &[Offer]) {
         for offer in offers {
             let Offer::Session(id, request) = offer else { continue };
-            let Some(session) = self.moq(*id) else { continue };
+            let Some(session) = session_of(&mut self.sessions, *id) else { continue };
             session.published.remove(request);
             session.protocol.cancel(*request, ResetCode::Cancelled);
-            let requests: Vec<RequestId> = session.up.requests.keys().copied().collect();
+            let brought = |up: &Upstream| match up {
+                Upstream::Subscription { track, .. } | Upstream::Fetch { track, .. } => {
+                    self.tracks.get(*track).is_some_and(|track| namespace.is_prefix_of(track.name.namespace()))
+                }
+            };
+            let requests: Vec<RequestId> =
+                session.up.requests.iter().filter(|(_, up)| brought(up)).map(|(request, _)| *request).collect();
             self.effects.wake(*id);
             for request in requests {
                 if let Some(session) = self.moq(*id) {

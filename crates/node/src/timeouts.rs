@@ -27,7 +27,7 @@ impl Node {
                     }
                     self.pump(now, id);
                 }
-                TimerKey::Track(slot) => self.on_track_timeout(now, TrackKey(slot)),
+                TimerKey::Track(key) => self.on_track_timeout(now, key),
                 TimerKey::Trunks => self.run_trunks(now),
             }
         }
@@ -50,9 +50,9 @@ impl Node {
             State::Idle | State::Live => None,
         };
         let rendezvous = track.waiting.iter().filter_map(|w| w.rendezvous).min();
-        let unused = track.upkeep.unused_since.map(|since| since + linger);
+        let unused = track.upkeep.unused_since.filter(|_| !track.is_wanted()).map(|since| since + linger);
         let at = [of_state, rendezvous, unused, track.upkeep.retry_at, track.log.poll_timeout()];
-        self.timers.arm(TimerKey::Track(key.0), at.into_iter().flatten().min());
+        self.timers.arm(TimerKey::Track(key), at.into_iter().flatten().min());
     }
 
     /// Arms the trunks' timer.
@@ -94,11 +94,11 @@ impl Node {
 
     fn expire_rendezvous(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get_mut(key) else { return };
-        if track.state != State::Idle {
-            return;
-        }
-        let (out, keep) =
-            std::mem::take(&mut track.waiting).into_iter().partition(|w| w.rendezvous.is_none_or(|until| until <= now));
+        // Who named no time waits for the answer of whoever was asked.
+        let unasked = track.state == State::Idle;
+        let (out, keep) = std::mem::take(&mut track.waiting)
+            .into_iter()
+            .partition(|w| w.rendezvous.map_or(unasked, |until| until <= now));
         track.waiting = out;
         // draft-18 9.2.6: "If the timeout expires without a publisher, the relay SHOULD respond with ... TIMEOUT".
         self.refuse_waiting(key, &request_error(RequestCode::Timeout, "no publisher appeared in time"));
@@ -122,8 +122,9 @@ impl Node {
         if let Some(track) = self.tracks.get_mut(key) {
             track.waiting.clear();
         }
+        self.cancel_fetches(key);
         self.watch_for_publishers(key);
-        self.timers.disarm(&TimerKey::Track(key.0));
+        self.timers.disarm(&TimerKey::Track(key));
         self.tracks.remove(key);
     }
 

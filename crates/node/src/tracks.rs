@@ -7,11 +7,17 @@ use sluice_moqt::{Location, RequestId, TrackName};
 use sluice_topology::PopId;
 use sluice_track::{FetchRange, Log, SourceId};
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Index of a track in its table.
+/// Pause before sources are looked for again after all were lost or refused.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Names a track in its table. The serial keeps what outlives a track from meeting the next one in its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TrackKey(pub(crate) usize);
+pub(crate) struct TrackKey {
+    slot: usize,
+    serial: u64,
+}
 
 /// How far a track is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,15 @@ pub(crate) struct Source {
     pub(crate) established: bool,
     /// Relays from the root to the source, the root first; empty for publishers.
     pub(crate) root_path: Vec<PopId>,
+    /// It took over from a lost one and told no largest location: what it sends first says whether it goes on.
+    pub(crate) is_unproven: bool,
+}
+
+impl Source {
+    /// A source that has not answered.
+    pub(crate) const fn new(id: SourceId, kind: SourceKind) -> Self {
+        Self { id, kind, established: false, root_path: Vec::new(), is_unproven: false }
+    }
 }
 
 /// What a source is.
@@ -155,6 +170,13 @@ impl Track {
             .unwrap_or_default()
     }
 
+    /// When to look for sources, now that somebody asks: those of an ended track are looked for only then.
+    pub(crate) fn retry_for_asker(&self, now: Instant) -> Option<Instant> {
+        let is_over = matches!(self.state, State::Orphaned(_)) && self.log.ended() && self.sources.is_empty();
+        let earliest = self.upkeep.tried_at.map_or(now, |tried| now.max(tried + RETRY_PAUSE));
+        self.upkeep.retry_at.or_else(|| is_over.then_some(earliest))
+    }
+
     /// Whether anybody needs the track now.
     pub(crate) fn is_wanted(&self) -> bool {
         self.upkeep.pinned || !self.readers.is_empty() || !self.waiting.is_empty()
@@ -171,8 +193,9 @@ impl Track {
 /// All tracks of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    slots: slab::Slab<Track>,
+    slots: slab::Slab<(u64, Track)>,
     by_name: HashMap<TrackName, TrackKey>,
+    next_serial: u64,
     next_source: u64,
 }
 
@@ -187,7 +210,7 @@ impl Tracks {
         if let Some(key) = self.find(name) {
             return key;
         }
-        let key = TrackKey(self.slots.insert(Track {
+        let track = Track {
             name: name.clone(),
             log: Log::new(limits, TrackInfo::DEFAULT_PRIORITY),
             state: State::Idle,
@@ -196,31 +219,35 @@ impl Tracks {
             readers: Vec::new(),
             waiting: Vec::new(),
             upkeep: Upkeep::default(),
-        }));
+        };
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let key = TrackKey { slot: self.slots.insert((serial, track)), serial };
         self.by_name.insert(name.clone(), key);
         key
     }
 
     /// Access by key.
     pub(crate) fn get(&self, key: TrackKey) -> Option<&Track> {
-        self.slots.get(key.0)
+        self.slots.get(key.slot).filter(|(serial, _)| *serial == key.serial).map(|(_, track)| track)
     }
 
     /// Access by key.
     pub(crate) fn get_mut(&mut self, key: TrackKey) -> Option<&mut Track> {
-        self.slots.get_mut(key.0)
+        self.slots.get_mut(key.slot).filter(|(serial, _)| *serial == key.serial).map(|(_, track)| track)
     }
 
     /// Forgets a track.
     pub(crate) fn remove(&mut self, key: TrackKey) -> Option<Track> {
-        let track = self.slots.try_remove(key.0)?;
+        self.get(key)?;
+        let (_, track) = self.slots.remove(key.slot);
         self.by_name.remove(&track.name);
         Some(track)
     }
 
     /// Every track, in the order of keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TrackKey, &Track)> {
-        self.slots.iter().map(|(key, track)| (TrackKey(key), track))
+        self.slots.iter().map(|(slot, (serial, track))| (TrackKey { slot, serial: *serial }, track))
     }
 
     /// Keys of the tracks that match, collected, since the caller changes the table.

@@ -3,10 +3,10 @@
 use crate::downstream::{request_error, session_of};
 use crate::incident::Incident;
 use crate::namespaces::Change;
-use crate::node::Node;
+use crate::node::{Hosted, Node};
 use crate::route::Candidate;
 use crate::session::Upstream;
-use crate::tracks::{Source, SourceKind, State, TrackKey};
+use crate::tracks::{RETRY_PAUSE, Source, SourceKind, State, TrackKey};
 use crate::trunk::MAX_PATH_POPS;
 use sluice_moqt::data::EndOfRange;
 use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
@@ -37,8 +37,6 @@ pub enum EndReason {
     Lost,
 }
 
-/// Pause before sources are looked for again after all were lost or refused.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Least time between two NEW_GROUP_REQUESTs for a track.
 const NEW_GROUP_PAUSE: Duration = Duration::from_millis(500);
 /// Groups fetched at most when a source takes over from a lost one.
@@ -81,6 +79,7 @@ impl Node {
                 let earliest = track.upkeep.tried_at.map_or(now, |tried| now.max(tried + RETRY_PAUSE));
                 track.upkeep.retry_at = (!track.log.ended()).then_some(earliest);
             }
+            State::Orphaned(_) if track.log.ended() => self.refuse_waiting(key, error),
             State::Orphaned(_) => track.upkeep.retry_at = Some(now + RETRY_PAUSE),
             State::Idle | State::Pending(_) => {
                 track.state = State::Idle;
@@ -121,7 +120,7 @@ impl Node {
         session.up.requests.insert(request, Upstream::Subscription { track: key, source });
         let kind = SourceKind::Session(candidate.session, request);
         if let Some(track) = self.tracks.get_mut(key) {
-            track.sources.push(Source { id: source, kind, established: false, root_path: Vec::new() });
+            track.sources.push(Source::new(source, kind));
         }
         self.metrics.upstream_subscribes_total += 1;
         self.effects.wake(candidate.session);
@@ -195,18 +194,15 @@ impl Node {
         answer: Answer,
     ) -> Option<FetchRange> {
         let Answer { root_path, largest, properties, info } = answer;
-        let held = self.tracks.get(key)?.log.largest();
-        let is_new_incarnation = self.tracks.get(key)?.sources.iter().all(|s| !s.established)
-            && largest.zip(held).is_some_and(|(theirs, ours)| theirs < ours);
-        if is_new_incarnation {
+        let is_alone = self.tracks.get(key)?.sources.iter().all(|s| !s.established);
+        if is_alone && self.starts_over(key, source, largest) {
             self.restart_track(now, key);
         }
-        let limits = self.config.track;
+        let fresh_log = self.fresh_log(&info);
         let track = self.tracks.get_mut(key)?;
-        if track.log.largest().is_none() {
-            let age = [info.max_cache, limits.age].into_iter().flatten().min();
-            let limits = sluice_track::Limits { age, ..limits };
-            track.log = Log::new(limits, info.priority.unwrap_or(TrackInfo::DEFAULT_PRIORITY));
+        let held = track.log.largest();
+        if held.is_none() && is_alone && track.readers.is_empty() {
+            track.log = fresh_log;
         }
         track.log.resume_track();
         track.meta.properties = properties;
@@ -217,11 +213,12 @@ impl Node {
         let established = track.sources.iter_mut().find(|s| s.id == source)?;
         established.established = true;
         established.root_path = root_path;
+        established.is_unproven = is_alone && largest.is_none() && held.is_some();
         let last = largest?;
         let from_group = Location::new(last.group, 0);
         // draft-18 9.2.10: "A relay MUST set LARGEST_OBJECT to the largest of ... Any LARGEST_OBJECT value received".
         track.log.learn_largest(last);
-        let first = match held.filter(|_| !is_new_incarnation) {
+        let first = match held {
             None => from_group,
             Some(held) => {
                 let oldest = Location::new(last.group.saturating_sub(MAX_CATCH_UP_GROUPS), 0);
@@ -407,6 +404,22 @@ impl Node {
         }
     }
 
+    /// Ends our fetches for a track: what they bring belongs to a log that is no more.
+    pub(crate) fn cancel_fetches(&mut self, key: TrackKey) {
+        for (id, hosted) in &mut self.sessions {
+            let Hosted::Moq(session) = hosted else { continue };
+            let is_it = |up: &Upstream| matches!(up, Upstream::Fetch { track, .. } if *track == key);
+            let requests: Vec<RequestId> =
+                session.up.requests.extract_if(.., |_, up| is_it(up)).map(|(request, _)| request).collect();
+            for request in requests {
+                session.protocol.cancel(request, ResetCode::Cancelled);
+                let stale = session.up.inbound.extract_if(|_, inbound| inbound.request == request);
+                session.up.stops.extend(stale.map(|(stream, _)| (stream, ResetCode::Cancelled.code())));
+                self.effects.wake(*id);
+            }
+        }
+    }
+
     /// NEW_GROUP_REQUEST towards the publisher (draft-18 9.2.12), at most one outstanding.
     pub(crate) fn request_new_group(&mut self, now: Instant, key: TrackKey, group: u64) {
         let Some(track) = self.tracks.get_mut(key) else { return };
@@ -431,11 +444,47 @@ impl Node {
         }
     }
 
+    /// Whether what a source tells belongs to another life of the track than what is held. A parent relay tells of that
+    /// by PUBLISH_DONE; it may be behind.
+    fn starts_over(&self, key: TrackKey, source: sluice_track::SourceId, largest: Option<Location>) -> bool {
+        let Some(track) = self.tracks.get(key) else { return false };
+        let (Some(held), Some(theirs)) = (track.log.largest(), largest) else { return false };
+        let is_parent = track.sources.iter().find(|s| s.id == source).is_some_and(|s| match s.kind {
+            SourceKind::Session(id, _) => !self.is_user(id),
+            SourceKind::Local => false,
+        });
+        if is_parent { theirs.group.saturating_add(MAX_CATCH_UP_GROUPS) < held.group } else { theirs < held }
+    }
+
+    /// A group arrives from a source that took over without a largest location: one that is held, or older, says that
+    /// the publisher starts over.
+    pub(crate) fn prove(&mut self, now: Instant, key: TrackKey, source: sluice_track::SourceId, group: u64) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let largest = track.log.largest();
+        let Some(unproven) = track.sources.iter_mut().find(|s| s.id == source && s.is_unproven) else { return };
+        unproven.is_unproven = false;
+        if largest.is_some_and(|largest| group <= largest.group) {
+            self.restart_track(now, key);
+            if let Some(track) = self.tracks.get_mut(key) {
+                track.log.add_source(source, Some(Location::default()));
+            }
+        }
+    }
+
+    fn fresh_log(&self, info: &TrackInfo) -> Log {
+        let limits = self.config.track;
+        let age = [info.max_cache, limits.age].into_iter().flatten().min();
+        Log::new(sluice_track::Limits { age, ..limits }, info.priority.unwrap_or(TrackInfo::DEFAULT_PRIORITY))
+    }
+
     /// The publisher came back with smaller locations: what was held belongs to another life of the track.
     fn restart_track(&mut self, now: Instant, key: TrackKey) {
+        self.cancel_fetches(key);
         self.end_readers(now, key, DoneCode::TrackEnded, "the publisher started the track anew");
+        let Some(info) = self.tracks.get(key).map(|track| track.meta.info.clone()) else { return };
+        let log = self.fresh_log(&info);
         if let Some(track) = self.tracks.get_mut(key) {
-            track.log = Log::new(self.config.track, TrackInfo::DEFAULT_PRIORITY);
+            track.log = log;
         }
     }
 }

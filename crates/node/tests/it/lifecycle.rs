@@ -1,0 +1,194 @@
+//! Publishers that vanish and return, readers that are slow (decisions 1.4, 1.8).
+
+use crate::actors::{Known, filter, ms, object, payload, secs, track};
+use crate::world::{World, config};
+use sluice_moqt::Filter;
+use sluice_moqt::data::SubgroupFlags;
+use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
+use sluice_moqt::message::{Params, Timeouts};
+use sluice_moqt::session::StreamEnd;
+
+#[test]
+fn a_publisher_that_returns_above_its_largest_goes_on() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    let out = w.group(source, 7);
+    w.put(source, out, 7, 0..2);
+    w.c(publisher).object(out, &object(2, 100), &payload(7, 2, 40));
+    w.run();
+    w.close(publisher);
+    w.pass(secs(4));
+    let again = w.client(node);
+    w.publish_namespace(again, "live/a");
+    w.pass(ms(300));
+    let source = w.accept(again, Known::at(7, 4));
+    w.put_group(source, 8, 2);
+    assert_eq!(w.ended(viewer, request), None);
+    let got = w.locations(viewer, request);
+    assert_eq!(got, [(7, 0), (7, 1), (8, 0), (8, 1)]);
+    w.pass(secs(30));
+    assert_eq!(w.ended(viewer, request), None);
+}
+
+#[test]
+fn a_publisher_that_returns_with_the_same_state_goes_on() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let source = w.publish(publisher, &track("video"), Known::default());
+    let request = w.subscribe(viewer, &track("video"), Params::default());
+    w.put_group(source, 7, 2);
+    w.close(publisher);
+    w.pass(secs(1));
+    let again = w.client(node);
+    let source = w.publish(again, &track("video"), Known::at(7, 1));
+    w.put_group(source, 8, 1);
+    assert_eq!(w.ended(viewer, request), None);
+    assert_eq!(w.locations(viewer, request), [(7, 0), (7, 1), (8, 0)]);
+}
+
+#[test]
+fn a_publisher_that_returns_below_its_largest_is_a_new_incarnation() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    w.put_group(source, 7, 2);
+    w.close(publisher);
+    w.pass(secs(1));
+    let again = w.client(node);
+    let source = w.publish(again, &track("video"), Known::at(2, 0));
+    assert_eq!(w.ended(viewer, request), Some(DoneCode::TrackEnded));
+    let second = w.subscribe(viewer, &track("video"), filter(Filter::LargestObject));
+    w.put_group(source, 3, 2);
+    assert_eq!(w.locations(viewer, second), [(3, 0), (3, 1)]);
+}
+
+#[test]
+fn a_publisher_that_starts_over_without_a_word_is_a_new_incarnation() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    w.put_group(source, 0, 2);
+    w.put_group(source, 1, 2);
+    w.close(publisher);
+    w.pass(secs(1));
+    let again = w.client(node);
+    let source = w.publish(again, &track("video"), Known::default());
+    w.run();
+    assert_eq!(w.ended(viewer, request), None);
+    let out = w.group(source, 0);
+    w.c(again).object(out, &object(0, 100), &payload(9, 9, 100));
+    w.run();
+    assert_eq!(w.ended(viewer, request), Some(DoneCode::TrackEnded));
+    assert_eq!(w.n(node).snapshot().metrics.tracks_malformed_total, 0);
+    let second = w.subscribe(viewer, &track("video"), Params::default());
+    assert_eq!(w.locations(viewer, second), [(0, 0)]);
+}
+
+#[test]
+fn a_publisher_that_does_not_return_ends_the_track_after_the_linger() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer, late) = (w.client(node), w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    let out = w.group(source, 7);
+    w.put(source, out, 7, 0..2);
+    w.close(publisher);
+    let waiting = w.subscribe(late, &track("video"), Params::default());
+    w.pass(ms(9_900));
+    assert_eq!(w.ended(viewer, request), None);
+    assert_eq!(w.error(late, waiting), None);
+    w.pass(ms(200));
+    assert_eq!(w.ended(viewer, request), Some(DoneCode::TrackEnded));
+    assert_eq!(w.error(late, waiting), Some(RequestCode::DoesNotExist));
+    assert_eq!((w.n(node).snapshot().tracks, w.n(node).snapshot().log_bytes), (0, 0));
+}
+
+#[test]
+fn a_track_that_ends_is_not_asked_for_again_without_a_reader() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    w.put_group(source, 7, 2);
+    w.done(source, DoneCode::TrackEnded);
+    assert_eq!(w.ended(viewer, request), Some(DoneCode::TrackEnded));
+    assert_eq!(w.locations(viewer, request), [(7, 0), (7, 1)]);
+    w.pass(secs(5));
+    assert_eq!(w.all_asked(publisher), []);
+    let again = w.subscribe(viewer, &track("video"), Params::default());
+    w.pass(ms(300));
+    let source = w.accept(publisher, Known::at(7, 1));
+    assert!(w.subscribed(viewer, again).is_some());
+    w.done(source, DoneCode::TrackEnded);
+    w.pass(secs(15));
+    assert_eq!(w.all_asked(publisher), []);
+    assert_eq!(w.n(node).snapshot().tracks, 0);
+}
+
+#[test]
+fn a_viewer_that_never_reads_is_skipped_and_slows_nobody() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer, stuck) = (w.client(node), w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    let blocked = w.subscribe(stuck, &track("video"), Params::default());
+    w.sink_to(stuck).room = 150;
+    for group in 0..6 {
+        w.put_group(source, group, 3);
+        w.pass(ms(1_000));
+    }
+    let got = w.locations(viewer, request);
+    assert_eq!(got.len(), 18);
+    let media = w.n(node).snapshot().metrics.media;
+    assert!(media.groups_skipped_total >= 3, "{media:?}");
+    assert!(w.sink_to(stuck).streams.len() < 10);
+    w.sink_to(stuck).room = usize::MAX;
+    w.run();
+    w.put_group(source, 6, 3);
+    let got = w.locations(stuck, blocked);
+    assert!(got.ends_with(&[(6, 0), (6, 1), (6, 2)]), "{got:?}");
+    assert!(!got.contains(&(2, 0)), "{got:?}");
+}
+
+#[test]
+fn an_object_that_is_too_late_is_left_out() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer, stuck) = (w.client(node), w.client(node), w.client(node));
+    let (source, _) = w.live(publisher, viewer, &track("video"));
+    let timeouts = Timeouts { object: Some(ms(200)), subgroup: None };
+    let request = w.subscribe(stuck, &track("video"), Params { timeouts, ..Params::default() });
+    w.sink_to(stuck).room = 50;
+    let out = w.group(source, 0);
+    w.put(source, out, 0, 0..3);
+    w.pass(ms(500));
+    w.sink_to(stuck).room = usize::MAX;
+    w.run();
+    assert_eq!(w.locations(stuck, request), []);
+    let end = w.c(stuck).streams.first().and_then(|stream| stream.end);
+    assert_eq!(end, Some(StreamEnd::Reset(ResetCode::DeliveryTimeout.code())));
+    assert!(w.n(node).snapshot().metrics.media.dropped_timeout_total > 0);
+}
+
+#[test]
+fn stream_limits_of_a_viewer_hold_streams_back_and_no_more() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    // The control stream and one more.
+    w.sink_to(viewer).limit = [2, u64::MAX];
+    let first = w.subgroup(source, (0, 0), SubgroupFlags::FIRST_OBJECT);
+    let second = w.subgroup(source, (0, 1), SubgroupFlags::FIRST_OBJECT);
+    w.put(source, first, 0, 0..1);
+    w.put(source, second, 0, 1..2);
+    assert_eq!(w.locations(viewer, request), [(0, 0)]);
+    w.c(publisher).fin(first);
+    w.run();
+    assert_eq!(w.locations(viewer, request), [(0, 0), (0, 1)]);
+}

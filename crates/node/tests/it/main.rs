@@ -1,0 +1,13 @@
+//! One node, and nodes joined by trunks, with clients, in virtual time: what the draft and the decisions say.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one event among many")]
+
+mod actors;
+mod client;
+mod discovery;
+mod fetch;
+mod lifecycle;
+mod publishers;
+mod sink;
+mod subscribe;
+mod world;
