@@ -82,15 +82,16 @@ impl Outlet {
     fn give_up(&mut self) {
         let before = self.dropped;
         for command in std::mem::take(&mut self.waiting) {
-            match command {
-                Command::Object(source, object) if object.priority.is_none_or(|p| p > PRIORITY_CATALOG) => {
-                    self.dropped += 1;
-                    if self.broken.insert(source, object.location.group) != Some(object.location.group) {
-                        self.waiting.push_back(Command::AbandonGroup(source));
-                    }
+            if let Command::Object(source, object) = &command
+                && object.priority.is_none_or(|priority| priority > PRIORITY_CATALOG)
+            {
+                self.dropped += 1;
+                let group = object.location.group;
+                if self.broken.insert(*source, group) != Some(group) {
+                    self.waiting.push_back(Command::AbandonGroup(*source));
                 }
-                Command::EndGroup(source) if self.broken.contains_key(&source) => {}
-                other => self.waiting.push_back(other),
+            } else if !matches!(&command, Command::EndGroup(source) if self.broken.contains_key(source)) {
+                self.waiting.push_back(command);
             }
         }
         let objects = self.dropped - before;
@@ -115,12 +116,11 @@ mod tests {
     }
 
     fn told(command: &Command) -> String {
-        match command {
-            Command::Object(_, object) => format!("{}.{}", object.location.group, object.location.object),
-            Command::EndGroup(_) => "end".to_owned(),
-            Command::AbandonGroup(_) => "abandon".to_owned(),
-            other => format!("{other:?}"),
+        if let Command::Object(_, object) = command {
+            return format!("{}.{}", object.location.group, object.location.object);
         }
+        let text = format!("{command:?}");
+        text.split('(').next().unwrap_or_default().to_owned()
     }
 
     /// A queue with room for `room` commands.
@@ -141,7 +141,7 @@ mod tests {
         (0..3).for_each(|n| outlet.push(object(1, n)));
         assert_eq!(pump(&mut outlet, now, 1), (vec!["1.0".to_owned()], Some(now + RETRY)));
         outlet.push(Command::EndGroup(SourceId(7)));
-        assert_eq!(pump(&mut outlet, now + RETRY, 9), (["1.1", "1.2", "end"].map(String::from).to_vec(), None));
+        assert_eq!(pump(&mut outlet, now + RETRY, 9), (["1.1", "1.2", "EndGroup"].map(String::from).to_vec(), None));
         assert_eq!(outlet.dropped(), 0);
     }
 
@@ -157,7 +157,7 @@ mod tests {
             outlet.push(command);
         }
         let (sent, again) = pump(&mut outlet, now + PATIENCE + RETRY, 9);
-        assert_eq!((sent.join(" ").as_str(), again), ("abandon 2.0 2.1", None));
+        assert_eq!((sent.join(" ").as_str(), again), ("AbandonGroup 2.0 2.1", None));
         assert_eq!(outlet.dropped(), 3);
     }
 

@@ -125,7 +125,7 @@ impl Studio {
     async fn play(&self, namespace: &Namespace, input: &Input, above: &mut u64) -> Result<(), RunError> {
         let plan = self.plan(namespace.clone(), input, *above);
         let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
-        let result = run.from_input(input).await;
+        let result = run.play_input(input).await;
         *above = run.player.last_group();
         run.close(result).await
     }
@@ -136,10 +136,11 @@ impl Studio {
         let plan = self.plan(namespace.clone(), &input, 0);
         let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
         let mut reader = reader;
-        let result = run.from_reader(&input, &mut reader).await;
+        let result = run.play_to_end(&input, &mut reader).await;
         let result = run.close(result).await;
         let withdrawn = run.send(Command::Withdraw(namespace.clone())).await;
-        result.and(withdrawn.map_err(RunError::from))
+        result?;
+        Ok(withdrawn?)
     }
 
     fn plan(&self, namespace: Namespace, input: &Input, above: u64) -> Plan {
@@ -166,9 +167,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn from_input(&mut self, input: &Input) -> Result<(), RunError> {
+    async fn play_input(&mut self, input: &Input) -> Result<(), RunError> {
         let mut reader = input.open().await?;
-        let result = self.from_reader(input, &mut reader).await;
+        let result = self.play_to_end(input, &mut reader).await;
         match (reader.child, &result) {
             (Some(child), Ok(()) | Err(RunError::Play(_) | RunError::Read(_))) => {
                 Err(RunError::Ended(child.end().await))
@@ -178,7 +179,7 @@ impl Run<'_> {
     }
 
     /// Plays to the end of the input; a looped one has none.
-    async fn from_reader(&mut self, input: &Input, reader: &mut Reader) -> Result<(), RunError> {
+    async fn play_to_end(&mut self, input: &Input, reader: &mut Reader) -> Result<(), RunError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let outlet = &mut self.outlet;

@@ -111,7 +111,7 @@ impl Stream {
     /// Takes one chunk, if it is whole: then the outer `Some`, with a message if that is whole, too.
     fn chunk(&mut self, head: &Head, input: &mut BytesMut, size: usize) -> Result<Option<Option<Message>>, ChunkError> {
         let mut fields = head.fields.clone();
-        let time = if head.format < 3 { Some(fields.get_uint(3) as u32) } else { None };
+        let time = if head.format < 3 { u32::try_from(fields.get_uint(3)).ok() } else { None };
         let is_extended = time.map_or(self.is_extended, |time| time == EXTENDED);
         let (length, kind) = if head.format < 2 {
             (usize::try_from(fields.get_uint(3)).unwrap_or(usize::MAX), fields.get_u8())
