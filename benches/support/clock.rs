@@ -8,6 +8,11 @@ pub(crate) fn wall_ns() -> u64 {
     read(ClockId::Monotonic)
 }
 
+/// How far Unix time is ahead of [`wall_ns`]; moves where somebody sets the clock.
+pub(crate) fn unix_lead_ns() -> u64 {
+    read(ClockId::Realtime).saturating_sub(wall_ns())
+}
+
 /// The same instant as quinn-proto wants it.
 #[expect(clippy::disallowed_methods, reason = "a bench is its own host, and this is its one clock")]
 pub(crate) fn now() -> Instant {

@@ -176,14 +176,17 @@ impl Load {
         let Self { ports, viewers, inbox, tally, dirty, .. } = self;
         let port = &mut ports[index];
         let trains = port.receive(inbox)?;
-        let now = clock::now();
+        let (now, unix_lead_ns) = (clock::now(), clock::unix_lead_ns());
         for train in 0..trains {
             let (meta, bytes) = inbox.train(train);
             tally.train(meta);
+            // The kernel's stamp: a frame that waits for this core has reached its viewer.
+            let stamp_ns = meta.timestamp.and_then(|unix| u64::try_from(unix.as_nanos()).ok());
+            let arrived_ns = stamp_ns.map_or_else(clock::wall_ns, |unix_ns| unix_ns.saturating_sub(unix_lead_ns));
             port.split(now, meta, bytes, |port, viewer, event| {
                 let viewer_index = viewer;
                 let Some(viewer) = viewers.get_mut(viewer_index) else { return Ok(()) };
-                if viewer.mark_dirty() {
+                if viewer.mark_dirty(arrived_ns) {
                     dirty.push(viewer_index);
                 }
                 viewer.packet(now, event, port, tally)

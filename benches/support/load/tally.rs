@@ -17,6 +17,8 @@ pub(super) struct Tally {
     pub(super) lost_viewers: u64,
     counts: Counts,
     latency_us: Histogram<u32>,
+    /// When the kernel got the packets that are being read.
+    arrived_ns: u64,
     window: Option<Open>,
 }
 
@@ -49,7 +51,7 @@ struct Meters {
 impl Tally {
     pub(super) fn new() -> anyhow::Result<Self> {
         let latency_us = Histogram::new_with_max(LATENCY_MAX_US, 3).context("making a latency histogram")?;
-        Ok(Self { lost_viewers: 0, counts: Counts::default(), latency_us, window: None })
+        Ok(Self { lost_viewers: 0, counts: Counts::default(), latency_us, arrived_ns: 0, window: None })
     }
 
     /// Counts towards `window`, and reports `grace_ns` after its end.
@@ -72,6 +74,11 @@ impl Tally {
         self.counts.sent += 1;
     }
 
+    /// Frames that complete from here on arrived then.
+    pub(super) const fn arrival(&mut self, arrived_ns: u64) {
+        self.arrived_ns = arrived_ns;
+    }
+
     /// One frame is complete.
     pub(super) fn frame(&mut self, header: Header) {
         let Some(open) = &mut self.window else { return };
@@ -80,7 +87,7 @@ impl Tally {
         }
         open.frames += 1;
         open.bytes += header.bytes as u64;
-        let latency_us = clock::wall_ns().saturating_sub(header.stamp_ns) / 1_000;
+        let latency_us = self.arrived_ns.saturating_sub(header.stamp_ns) / 1_000;
         self.latency_us.saturating_record(latency_us);
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Viewer {
     /// Streams under way: a group's, during a change the next one's, and control streams.
     streams: Vec<(StreamId, Reader)>,
     state: State,
+    /// When the kernel got the latest packet.
+    arrived_ns: u64,
     /// Listed for [`Viewer::settle`] already.
     dirty: bool,
     deadline: Option<Instant>,
@@ -53,6 +55,7 @@ impl Viewer {
             dialogue: None,
             streams: Vec::new(),
             state: State::Dialling,
+            arrived_ns: 0,
             dirty: false,
             deadline: None,
         }
@@ -75,8 +78,9 @@ impl Viewer {
         self.deadline
     }
 
-    /// True the first time since the last [`Viewer::settle`].
-    pub(super) const fn mark_dirty(&mut self) -> bool {
+    /// Packets came; true the first time since the last [`Viewer::settle`].
+    pub(super) const fn mark_dirty(&mut self, arrived_ns: u64) -> bool {
+        self.arrived_ns = arrived_ns;
         !std::mem::replace(&mut self.dirty, true)
     }
 
@@ -100,6 +104,7 @@ impl Viewer {
     pub(super) fn settle(&mut self, now: Instant, port: &mut Port, tally: &mut Tally) -> anyhow::Result<()> {
         self.dirty = false;
         self.events(now, tally)?;
+        tally.arrival(self.arrived_ns);
         self.read(now, tally);
         let holds_acks = self.run.ack_mode.packets().is_some() && self.is_served();
         if !holds_acks {
