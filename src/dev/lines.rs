@@ -23,8 +23,10 @@ pub(super) enum Rtmp {
     Off(String),
 }
 
+/// The port of RTMP URLs that name none.
+const RTMP_DEFAULT: u16 = 1935;
 /// What ffmpeg has to write so that each frame comes as soon as it is coded.
-const FRAGMENTS: &str = "-f mp4 -movflags cmaf+delay_moov+skip_trailer+frag_every_frame";
+const FRAGMENTS: &str = "-f mp4 -movflags cmaf+delay_moov+skip_trailer -frag_duration 1";
 /// A picture and a tone that move, coded as a live encoder would.
 const CAMERA: &str = "-re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 \
     -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac";
@@ -56,12 +58,11 @@ impl Lines<'_> {
     fn rtmp(&self, f: &mut fmt::Formatter<'_>, watch: &Pop) -> fmt::Result {
         match &self.rtmp {
             Rtmp::On => {
-                let host = self.plan.host();
-                writeln!(
-                    f,
-                    "From OBS: Settings > Stream > Custom, server rtmp://{host}/live, stream key cam; or with ffmpeg:"
-                )?;
-                writeln!(f, "  ffmpeg {CAMERA} -f flv rtmp://{host}/live/cam")?;
+                let port = self.plan.rtmp().port();
+                let port = if port == RTMP_DEFAULT { String::new() } else { format!(":{port}") };
+                let url = format!("rtmp://{}{port}/live", self.plan.host());
+                writeln!(f, "From OBS: Settings > Stream > Custom, server {url}, stream key cam; or with ffmpeg:")?;
+                writeln!(f, "  ffmpeg {CAMERA} -f flv {url}/cam")?;
                 writeln!(f, "  {}", self.probe("watch", watch, "live/cam", "--for 10s"))
             }
             Rtmp::Off(why) => writeln!(f, "RTMP is off: {why}"),
@@ -81,7 +82,8 @@ impl fmt::Display for Lines<'_> {
         writeln!(f, "  {}", self.moq(first, "demo", "export fmp4 > demo.mp4"))?;
         writeln!(f, "\nPublish at one edge, watch at the other:")?;
         writeln!(f, "  {}", self.probe("publish", first, "live/mine", "--stamp"))?;
-        writeln!(f, "  {}", self.moq(first, "live/mine", "import fmp4 < demo.mp4"))?;
+        let import = self.moq(first, "live/mine", "import fmp4");
+        writeln!(f, "  ffmpeg -v error -re -stream_loop -1 -i demo.mp4 -c copy {FRAGMENTS} - | {import}")?;
         writeln!(f, "  {}", self.probe("watch", last, "live/mine", "--for 10s"))?;
         writeln!(f, "\nMany viewers:")?;
         writeln!(f, "  {}", self.probe("load", last, "demo", "--viewers 100 --for 10s"))?;
@@ -130,6 +132,8 @@ mod tests {
             --output demo.mp4 --for 10s";
         assert!(all.iter().any(|line| line == watch), "{all:#?}");
         assert!(all.iter().any(|line| line == "RTMP is off: no ffmpeg"));
+        assert!(lines("5443", Rtmp::On).iter().any(|line| line.ends_with(" -f flv rtmp://127.0.0.1:2935/live/cam")));
+        assert!(lines("4443", Rtmp::On).iter().any(|line| line.ends_with(" -f flv rtmp://127.0.0.1/live/cam")));
         assert!(lines("192.0.2.1", Rtmp::On).iter().any(|line| line.contains("/demo --insecure --output")));
     }
 

@@ -14,6 +14,7 @@ use clap::builder::RangedU64ValueParser;
 use sluice_client_probe::cli::Span;
 use sluice_relay::report::Format;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 pub(crate) use run::run;
@@ -47,9 +48,8 @@ struct Listen(SocketAddr);
 
 /// What is worth a look; sizes of socket buffers matter to relays that carry more than a demo.
 const LOG: &str = "warn,sluice_relay::daemon::assemble=error";
-/// Ports below that of the first edge that are in use, and the distance of the admin ports.
-const PORTS_BELOW: u16 = 3;
-const ADMIN_OFFSET: u16 = 5000;
+/// Where the port of the first edge may lie, so that the others have room below and above.
+const PORTS: RangeInclusive<u16> = 4000..=60_000;
 
 impl FromStr for Listen {
     type Err = &'static str;
@@ -63,9 +63,7 @@ impl FromStr for Listen {
                 return Err("write an address and a port, such as 127.0.0.1:5443, or one of them");
             }
         };
-        // Sixteen edges at most, and their admin ports.
-        let legal = 1024 + PORTS_BELOW..=u16::MAX - ADMIN_OFFSET - 16;
-        if legal.contains(&addr.port()) { Ok(Self(addr)) } else { Err("choose a port from 1027 to 60519") }
+        if PORTS.contains(&addr.port()) { Ok(Self(addr)) } else { Err("choose a port from 4000 to 60000") }
     }
 }
 
@@ -93,7 +91,7 @@ mod tests {
             let text = if text == "[::]" { "::" } else { text };
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), addr);
         }
-        for text in ["", "localhost", "80", "65535", "127.0.0.1:1026"] {
+        for text in ["", "localhost", "80", "65535", "127.0.0.1:60001"] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
     }

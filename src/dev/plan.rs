@@ -1,6 +1,6 @@
 //! The system as configurations: names, ports, certificates.
 
-use super::{ADMIN_OFFSET, Listen};
+use super::Listen;
 use anyhow::Context as _;
 use sluice_relay::Config;
 use sluice_relay::ca::{DevFiles, dev_certs, dev_trunk_certs};
@@ -10,8 +10,12 @@ use std::time::SystemTime;
 
 /// Everything that dev writes lies here.
 const FOLDER: &str = ".sluice-dev";
-/// Where OBS and ffmpeg push without a port in the URL.
-const RTMP_PORT: u16 = 1935;
+/// Distances from the port of the first edge: 4440 and 4441, 9443, and 1935 where encoders push without being told a
+/// port.
+const ORIGIN_BELOW: u16 = 3;
+const TRUNK_BELOW: u16 = 2;
+const ADMIN_ABOVE: u16 = 5000;
+const RTMP_BELOW: u16 = 2508;
 
 /// One relay of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +42,10 @@ impl Plan {
         let pop = |name: String, port: u16, trunk: u16| Pop {
             name,
             user: SocketAddr::new(addr.ip(), port),
-            admin: loopback(port + ADMIN_OFFSET),
+            admin: loopback(port + ADMIN_ABOVE),
             trunk: loopback(trunk),
         };
-        let origin = pop("origin".to_owned(), addr.port() - 3, addr.port() - 2);
+        let origin = pop("origin".to_owned(), addr.port() - ORIGIN_BELOW, addr.port() - TRUNK_BELOW);
         let edges = (0..edges).map(|n| pop(format!("edge-{}", n + 1), addr.port() + n, 0));
         Self { listen: addr, pops: std::iter::once(origin).chain(edges).collect(), folder: PathBuf::from(FOLDER) }
     }
@@ -59,7 +63,7 @@ impl Plan {
 
     /// Where encoders push.
     pub(super) const fn rtmp(&self) -> SocketAddr {
-        SocketAddr::new(self.listen.ip(), RTMP_PORT)
+        SocketAddr::new(self.listen.ip(), self.listen.port() - RTMP_BELOW)
     }
 
     /// The host that clients on this machine use.
@@ -132,6 +136,7 @@ mod tests {
             "edge-3 127.0.0.1:4445 127.0.0.1:9445",
         ];
         assert_eq!(told, expected);
+        assert_eq!(plan.rtmp(), "127.0.0.1:1935".parse().unwrap());
         for pop in &plan.pops {
             let config = Config::from_toml(&plan.text(pop, &files("user"), &files("trunk"))).unwrap();
             let peers: Vec<_> = config.trunk.unwrap().peers.iter().map(|p| format!("{} {}", p.pop, p.addr)).collect();

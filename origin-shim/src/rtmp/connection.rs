@@ -20,10 +20,11 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The application whose streams are taken: `rtmp://HOST/live/KEY`.
 const APP: &str = "live";
 
-/// What turns FLV into fragmented MP4, a fragment per frame as it comes. Streams are found within a second.
+/// What turns FLV into fragmented MP4, a fragment as soon as there is a frame (`frag_every_frame` repeats decode
+/// times). Streams are found within a second.
 const CONVERTER: &str = "ffmpeg -hide_banner -nostats -loglevel error -fflags nobuffer -analyzeduration 1000000 \
     -f flv -i pipe:0 -map 0:v? -map 0:a? -c copy -flush_packets 1 \
-    -f mp4 -movflags cmaf+delay_moov+skip_trailer+frag_every_frame pipe:1";
+    -f mp4 -movflags cmaf+delay_moov+skip_trailer -frag_duration 1 pipe:1";
 
 /// Why a connection ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +75,10 @@ impl Connection {
         let (fed, played) = tokio::join!(Box::pin(self.feed(stdin)), Box::pin(play(studio, &claim.namespace, stdout)));
         match (fed, played) {
             (_, Err(RunError::Gone(gone))) => Err(Error::Gone(gone)),
-            (Err(Error::Converter(_)), _) => Err(Error::Converter(child.end().await)),
+            // A player that gives up closes the converter's output, which closes its input.
+            (Ok(()) | Err(Error::Converter(_)), Err(error)) => Err(Error::Run(error)),
+            (Err(Error::Converter(_)), Ok(())) => Err(Error::Converter(child.end().await)),
             (Err(error), _) => Err(error),
-            (Ok(()), Err(error)) => Err(Error::Run(error)),
             (Ok(()), Ok(())) => Ok(()),
         }
     }
