@@ -67,6 +67,23 @@ pub struct TrunkMetrics {
     pub lost_packets_total: u64,
 }
 
+impl TrunkMetrics {
+    /// Adds what another shard of the relay says of the same peer.
+    pub fn absorb(&mut self, other: &Self) {
+        self.control_up |= other.control_up;
+        self.media_up |= other.media_up;
+        self.suspect |= other.suspect;
+        self.rtt = self.rtt.max(other.rtt);
+        self.lost_packets_total += other.lost_packets_total;
+        let (ours, theirs) = (&mut self.bytes, other.bytes);
+        ours.sent_total += theirs.sent_total;
+        ours.carried_total += theirs.carried_total;
+        ours.received_total += theirs.received_total;
+        ours.udp_sent_total += theirs.udp_sent_total;
+        ours.udp_received_total += theirs.udp_received_total;
+    }
+}
+
 /// Bytes of one trunk. Copies on the link = `sent_total` / `carried_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkBytes {

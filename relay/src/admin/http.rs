@@ -143,9 +143,7 @@ struct Trunk {
 
 async fn trunks(Shared(state): Shared<State>) -> Json<Vec<Trunk>> {
     let snapshots = state.snapshots();
-    let mut trunks: Vec<_> = snapshots.iter().flat_map(|s| &s.node.trunks).map(trunk).collect();
-    trunks.sort_by(|a, b| a.peer.cmp(&b.peer));
-    Json(trunks)
+    Json(State::trunks(&snapshots).iter().map(trunk).collect())
 }
 
 fn trunk(metrics: &sluice_node::TrunkMetrics) -> Trunk {

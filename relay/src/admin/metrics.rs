@@ -236,8 +236,8 @@ fn render_one(text: &mut String, metric: &Metric, state: &State, snapshots: &[Ar
             }
         }
         Read::Trunks(read) => {
-            for trunk in snapshots.iter().flat_map(|s| &s.node.trunks) {
-                if let Some(value) = read(trunk) {
+            for trunk in State::trunks(snapshots) {
+                if let Some(value) = read(&trunk) {
                     series(&format!("peer=\"{}\"", trunk.peer), &value);
                 }
             }

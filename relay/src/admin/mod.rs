@@ -18,7 +18,9 @@ pub use metrics::{Kind, METRICS, Metric, reference};
 pub use server::{BindError, Server};
 
 use serde::Serialize;
+use sluice_node::TrunkMetrics;
 use sluice_topology::PopId;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,6 +129,15 @@ impl State {
     #[must_use]
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         self.inner.slots.iter().filter_map(|slot| slot.borrow().clone()).collect()
+    }
+
+    /// Every trunk by peer, what several shards say of one peer added up.
+    fn trunks(snapshots: &[Arc<Snapshot>]) -> Vec<TrunkMetrics> {
+        let mut merged: BTreeMap<&PopId, TrunkMetrics> = BTreeMap::new();
+        for trunk in snapshots.iter().flat_map(|s| &s.node.trunks) {
+            merged.entry(&trunk.peer).and_modify(|known| known.absorb(trunk)).or_insert_with(|| trunk.clone());
+        }
+        merged.into_values().collect()
     }
 
     fn uptime(&self) -> Duration {

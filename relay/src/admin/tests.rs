@@ -245,3 +245,18 @@ fn trunk(peer: &str, rtt: Option<Duration>) -> sluice_node::TrunkMetrics {
 fn track(name: &str, viewers: usize, largest_group: Option<u64>) -> TrackStatus {
     TrackStatus { track: name.to_owned(), viewers, largest_group, log_bytes: 10 }
 }
+
+#[tokio::test]
+async fn what_two_shards_say_of_one_trunk_is_one_series() {
+    let rig = Rig::new(2);
+    for (shard, sent) in [(0, 5), (1, 7)] {
+        rig.publish(shard, |s| {
+            let mut trunk = trunk("ams-origin", None);
+            trunk.bytes.sent_total = sent;
+            s.node.trunks.push(trunk);
+        });
+    }
+    let text = rig.get("/metrics").await.body;
+    let series = text.lines().filter(|line| line.starts_with("sluice_trunk_sent_bytes_total{"));
+    assert_eq!(series.collect::<Vec<_>>(), ["sluice_trunk_sent_bytes_total{peer=\"ams-origin\"} 12"]);
+}
