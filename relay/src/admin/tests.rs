@@ -230,8 +230,8 @@ fn loopback(port: u16) -> LoopbackAddr {
     LoopbackAddr::parse(&format!("127.0.0.1:{port}")).unwrap()
 }
 
-fn trunk(peer: &str, rtt: Option<Duration>) -> sluice_node::TrunkMetrics {
-    sluice_node::TrunkMetrics {
+fn trunk(peer: &str, rtt: Option<Duration>) -> TrunkMetrics {
+    TrunkMetrics {
         peer: peer.parse().unwrap(),
         control_up: true,
         media_up: true,
