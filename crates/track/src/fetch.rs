@@ -152,7 +152,8 @@ impl FetchReader {
     /// When to call [`FetchReader::select`] even if nothing arrives.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.map(|_| self.patience)
+        // The rest of an object that is half out comes or is given up; both change the log.
+        self.waiting.filter(|_| self.transit.is_none()).map(|_| self.patience)
     }
 
     fn turn(&mut self, now: Instant, log: &mut Log, sink: &mut dyn StreamSink, selected: &mut Selected) -> Turn {

@@ -8,9 +8,10 @@ use crate::group::Group;
 use crate::object::Object;
 use crate::range::{FetchPlan, FetchRange, RangeError, after};
 use crate::subgroup::{End, Priority, Subgroup};
+use crate::walk::Walk;
 use crate::writer::Writers;
-use crate::{Limit, Limits, Malformed, Progress, SourceId, WriteError};
-use sluice_moqt::types::Location;
+use crate::{Forwarding, Limit, Limits, Malformed, Progress, SourceId, WriteError};
+use sluice_moqt::types::{GroupOrder, Location};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -165,6 +166,18 @@ impl Log {
             let first = if *id == from.group { from.object } else { 0 };
             group.first_missing(first).map(|object| Location::new(*id, object))
         })
+    }
+
+    /// Where in `range` the first stretch begins that nothing is known about and nothing under way will tell about: what
+    /// to fetch before the range is served. Groups that were evicted do not come back.
+    #[must_use]
+    pub fn first_unknown(&self, range: FetchRange) -> Option<Location> {
+        let first = range.first.max(Location::new(self.edge.evicted_below, 0));
+        if first > range.last {
+            return None;
+        }
+        let walk = Walk::new(FetchRange { first, ..range }, GroupOrder::Ascending, Forwarding::CutThrough);
+        walk.first_unknown(self)
     }
 
     /// Cuts a fetch at the largest location (draft-18 9.12.3).

@@ -1,6 +1,7 @@
 //! The way of a fetch through a log: which object comes next, and whether anything before it is unknown.
 
 use crate::group::Group;
+use crate::range::after;
 use crate::{FetchRange, Forwarding, Log};
 use sluice_moqt::Location;
 use sluice_moqt::types::{GroupOrder, ObjectStatus};
@@ -60,6 +61,19 @@ impl Walk {
             GroupOrder::Descending => Some(Location::new(range.last.group, walk.first_in(range.last.group))),
         };
         walk
+    }
+
+    /// Where the first stretch begins that nothing is known about and nothing will tell about.
+    pub(crate) fn first_unknown(mut self, log: &Log) -> Option<Location> {
+        let mut from = self.range.first;
+        loop {
+            match self.next(log, Missing::MayCome) {
+                Step::Object { unknown: Some(_), .. } | Step::End { unknown: Some(_) } => return Some(from),
+                Step::Object { location, unknown: None, .. } => from = after(location),
+                Step::Wait(_) => return self.unknown.then_some(from),
+                Step::End { unknown: None } => return None,
+            }
+        }
     }
 
     /// The next step. `missing`: whether there is still time to wait for what may come.

@@ -174,8 +174,10 @@ fn it_waits_for_what_is_arriving_and_not_for_longer_than_the_fill_timeout() {
     for reader in readers.iter_mut().chain([&mut late]) {
         reader.select(now, &mut log, &mut sink);
         assert_eq!(reader.waiting_for(), Some(at(1, 0)));
-        assert_eq!(reader.poll_timeout(), Some(now + ms(200)));
     }
+    // Once the first half of an object is out, no time changes anything: the rest comes or is given up.
+    let timeouts = [readers[0].poll_timeout(), readers[1].poll_timeout(), late.poll_timeout()];
+    assert_eq!(timeouts, [Some(now + ms(200)), None, Some(now + ms(200))]);
     late.select(now + ms(200), &mut log, &mut sink);
     assert!(late.finished());
     log.append(now, writer, &payload(1, 0, 10)).expect("appends");
@@ -274,4 +276,16 @@ proptest! {
         }
         prop_assert_eq!(&sink.streams, &expected.streams);
     }
+}
+
+#[test]
+fn what_is_unknown_is_known_before_it_is_served() {
+    let (now, mut log) = (start(), log());
+    put_group(&mut log, now, 3, 2);
+    let range = |first, last| FetchRange { first, last };
+    assert_eq!(log.first_unknown(range(at(3, 0), at(3, 1))), None);
+    assert_eq!(log.first_unknown(range(at(1, 2), at(3, 1))), Some(at(1, 2)));
+    assert_eq!(log.first_unknown(range(at(3, 1), at(5, 0))), Some(at(3, 2)));
+    log.open_fetch(SourceId(5), range(at(1, 0), at(2, u64::MAX)), GroupOrder::Ascending).expect("opens");
+    assert_eq!(log.first_unknown(range(at(1, 2), at(3, 1))), None);
 }
