@@ -5,34 +5,37 @@ use crate::config::{Ingest, Role};
 use crate::incident::Incident;
 use crate::namespaces::{Added, Change, Offer, Remote};
 use crate::node::{Hosted, Node};
-use crate::tracks::{State, TrackKey};
-use crate::trunk::link::{Leg, Link, Load};
+use crate::tell::{concerns, hears_of_track};
+use crate::tracks::{State, Track};
+use crate::trunk::link::{Leg, Link, Load, Told};
 use crate::trunk::wire::{Hello, Message};
 use sluice_moqt::error::SessionCode;
 use sluice_moqt::transport::{CloseReason, Dial, Output, SessionId, StreamEvent, StreamId};
 use sluice_moqt::{Namespace, TrackName};
 use sluice_topology::PopId;
 use sluice_topology::liveness::State as Liveness;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 impl Node {
     // ---- connections
 
-    /// First words on a fresh control connection: who we are, and everything that the peer is to know.
+    /// First words on a fresh control connection: what we watch, then who we are, so that the answer to that tells
+    /// everything that is watched before [`Message::Synced`].
     pub(crate) fn greet(&mut self, id: SessionId, peer: &PopId) {
         let hello = Hello {
             pop: self.config.pop.clone(),
             instance: self.config.epoch,
             is_origin: self.config.role == Role::Origin,
         };
-        let mut messages = vec![Message::Hello(hello)];
-        if let Some(link) = self.links.get_mut(peer) {
-            link.sync.told.clear();
-            link.watched.clear();
-            messages.extend(link.watching.keys().map(|prefix| Message::Watch { prefix: prefix.clone() }));
-        }
-        for message in messages {
-            self.send_control(id, &message);
+        let Some(link) = self.links.get_mut(peer) else { return };
+        link.sync.told = Some(Told::default());
+        link.hello = None;
+        link.watched.clear();
+        let watches: Vec<Message> =
+            link.watching.keys().map(|prefix| Message::Watch { prefix: prefix.clone() }).collect();
+        for message in watches.iter().chain([&Message::Hello(hello)]) {
+            self.send_control(id, message);
         }
     }
 
@@ -58,7 +61,7 @@ impl Node {
                 self.send_control(id, &Message::PeerUp { pop });
             }
         }
-        self.tell_tracks(peer);
+        self.tell_tracks(peer, None);
         self.send_control(id, &Message::Synced);
     }
 
@@ -210,9 +213,9 @@ impl Node {
                 self.remove_offers_of(&namespace, |remote| remote.via == *peer && remote.relay == relay);
             }
             Message::Synced => {
-                let told = self.links.get_mut(peer).map(|link| std::mem::take(&mut link.sync.told)).unwrap_or_default();
-                let via = peer.clone();
-                self.remove_unmentioned(&via, &told);
+                if let Some(told) = self.links.get_mut(peer).and_then(|link| link.sync.told.take()) {
+                    self.remove_unmentioned(peer, &told);
+                }
             }
             Message::TrackUp { track } => self.on_track_up(now, peer, &track),
             Message::TrackDown { track } => self.on_track_down(peer, &track),
@@ -246,11 +249,12 @@ impl Node {
     }
 
     fn on_ns_up(&mut self, now: Instant, peer: &PopId, namespace: &Namespace, (relay, epoch): (PopId, u64)) {
-        if relay == self.config.pop && !self.is_sibling(peer) {
+        let is_own = relay == self.config.pop && !self.is_sibling(peer);
+        if is_own || !self.keeps_word(peer, namespace) {
             return;
         }
-        if let Some(link) = self.links.get_mut(peer) {
-            link.sync.told.insert((namespace.clone(), relay.clone()));
+        if let Some(told) = self.links.get_mut(peer).and_then(|link| link.sync.told.as_mut()) {
+            told.namespaces.insert((namespace.clone(), relay.clone()));
         }
         let offer = Offer::Peer(Remote { via: peer.clone(), relay, epoch });
         let added = self.namespaces.add(namespace, offer.clone(), self.config.homing.publishers);
@@ -277,11 +281,17 @@ impl Node {
         for (namespace, offer) in present {
             self.tell_peer(peer, &namespace, &offer, Change::Up);
         }
+        if self.links.get(peer).is_some_and(|link| link.hello.is_some()) {
+            self.tell_tracks(peer, Some(&prefix));
+        }
     }
 
     /// A track was offered by PUBLISH behind `peer`.
     fn on_track_up(&mut self, now: Instant, peer: &PopId, name: &TrackName) {
-        if !self.namespaces.add_track(name, peer) {
+        if let Some(told) = self.links.get_mut(peer).and_then(|link| link.sync.told.as_mut()) {
+            told.tracks.insert(name.clone());
+        }
+        if !self.keeps_word(peer, name.namespace()) || !self.namespaces.add_track(name, peer) {
             return;
         }
         let key = self.tracks.find(name);
@@ -300,20 +310,31 @@ impl Node {
     }
 
     /// It no longer is.
-    fn on_track_down(&mut self, peer: &PopId, name: &TrackName) {
-        if self.namespaces.remove_track(name, peer) {
+    pub(crate) fn on_track_down(&mut self, peer: &PopId, name: &TrackName) {
+        let is_ours = |track: &Track| !track.upkeep.offered.is_empty();
+        let is_offered_here = self.tracks.find(name).and_then(|key| self.tracks.get(key)).is_some_and(is_ours);
+        if !self.namespaces.remove_track(name, peer) || is_offered_here {
+            return;
+        }
+        if self.namespaces.vias_of(name).next().is_none() {
             let from = self.links.get(peer).and_then(|link| link.media);
             self.tell_peers_of_track(name, from, Change::Down);
         }
     }
 
-    /// Tells a peer that has just greeted of every track that was offered by PUBLISH here.
-    fn tell_tracks(&mut self, peer: &PopId) {
+    /// Tells a peer of tracks offered by PUBLISH, here or behind another peer, in namespaces that a watch is about.
+    fn tell_tracks(&mut self, peer: &PopId, watched: Option<&Namespace>) {
         let Some((id, link)) = self.links.get(peer).and_then(|link| Some((link.control?, link))) else { return };
-        let offered = self.tracks.iter().filter(|(_, track)| !track.upkeep.offered.is_empty());
-        let heard = offered.map(|(_, track)| &track.name).filter(|name| hears_of_track(link, name, None));
-        let heard: Vec<TrackName> = heard.cloned().collect();
-        for track in heard {
+        let ours = self.tracks.iter().filter(|(_, track)| !track.upkeep.offered.is_empty());
+        let ours = ours.map(|(_, track)| (&track.name, None));
+        let told = self.namespaces.told_tracks().filter_map(|(name, vias)| {
+            let via = vias.iter().find(|via| *via != peer)?;
+            Some((name, self.links.get(via).map(Link::role)))
+        });
+        let is_asked = |name: &TrackName| watched.is_none_or(|prefix| concerns(prefix, name.namespace()));
+        let heard = ours.chain(told).filter(|(name, via)| is_asked(name) && hears_of_track(link, name, *via));
+        let names: BTreeSet<TrackName> = heard.map(|(name, _)| name.clone()).collect();
+        for track in names {
             self.send_control(id, &Message::TrackUp { track });
         }
     }
@@ -337,238 +358,6 @@ impl Node {
             }
             self.drop_source(now, id, request, &error);
         }
-        self.tell_track_path(key);
-    }
-
-    // ---- telling others
-
-    /// A publisher attached here offers a namespace: peers are told of the first one, sessions of the first offer.
-    pub(crate) fn publisher_up(&mut self, namespace: &Namespace, offer: &Offer, added: &Added) {
-        if *added == Added::First {
-            self.notify_sessions(namespace, Change::Up);
-        }
-        let is_new = !matches!(added, Added::Same | Added::Refused | Added::Replaced(_));
-        if is_new && self.namespaces.publishers_of(namespace) == 1 {
-            self.tell_peers(namespace, offer, Change::Up);
-        }
-    }
-
-    /// A publisher attached here withdraws its offer.
-    pub(crate) fn publisher_down(&mut self, namespace: &Namespace, offer: &Offer) {
-        let was_last = self.namespaces.remove(namespace, offer);
-        if self.namespaces.publishers_of(namespace) == 0 {
-            self.tell_peers(namespace, offer, Change::Down);
-        }
-        if was_last {
-            self.notify_sessions(namespace, Change::Down);
-        }
-    }
-
-    /// Whether the publisher is attached to this relay, whatever the shard.
-    fn is_ours(&self, offer: &Offer) -> bool {
-        match offer {
-            Offer::Session(..) | Offer::Local => true,
-            Offer::Peer(remote) => remote.relay == self.config.pop,
-        }
-    }
-
-    /// Tells every peer that is to know of an offer.
-    pub(crate) fn tell_peers(&mut self, namespace: &Namespace, offer: &Offer, change: Change) {
-        let pops: Vec<PopId> = self.links.keys().cloned().collect();
-        for pop in pops {
-            self.tell_peer(&pop, namespace, offer, change);
-        }
-    }
-
-    fn tell_peer(&mut self, pop: &PopId, namespace: &Namespace, offer: &Offer, change: Change) {
-        let Some(link) = self.links.get(pop) else { return };
-        if link.hello.is_none() || !self.is_to_know(link, namespace, offer) {
-            return;
-        }
-        // To others all shards are one relay, which has the namespace while one of them has.
-        let outside = change == Change::Down && link.role() != Role::Sibling;
-        if outside && self.is_ours(offer) && self.namespaces.of(namespace).iter().any(|other| self.is_ours(other)) {
-            return;
-        }
-        let Some(id) = link.control else { return };
-        let (relay, epoch) = match offer {
-            Offer::Session(..) | Offer::Local => (self.config.pop.clone(), self.config.epoch),
-            Offer::Peer(remote) => (remote.relay.clone(), remote.epoch),
-        };
-        let message = match change {
-            Change::Up => Message::NsUp { namespace: namespace.clone(), relay, epoch },
-            Change::Down => Message::NsDown { namespace: namespace.clone(), relay },
-        };
-        self.send_control(id, &message);
-    }
-
-    /// Edges report their own publishers to their origins; origins tell each other what was reported to them by edges;
-    /// shards tell each other what no shard told them; whoever watches is told everything but its own.
-    fn is_to_know(&self, link: &Link, namespace: &Namespace, offer: &Offer) -> bool {
-        let pop = &link.config.pop;
-        let watches = link.watched.iter().any(|prefix| concerns(prefix, namespace));
-        let hears_of_ours = watches || self.config.homing.origins.contains(pop) || link.role() == Role::Origin;
-        match offer {
-            Offer::Session(..) | Offer::Local => hears_of_ours || link.role() == Role::Sibling,
-            Offer::Peer(remote) if remote.via == *pop || remote.relay == *pop => false,
-            Offer::Peer(remote) if self.is_sibling(&remote.via) => match link.role() {
-                Role::Sibling => false,
-                Role::Edge | Role::Origin => hears_of_ours && (watches || remote.relay == self.config.pop),
-            },
-            Offer::Peer(remote) => {
-                let from_edge = self.links.get(&remote.via).is_some_and(|via| via.role() == Role::Edge);
-                let between_origins = self.config.role == Role::Origin && link.role() == Role::Origin && from_edge;
-                watches || between_origins || link.role() == Role::Sibling
-            }
-        }
-    }
-
-    /// Tells peers of a track offered by PUBLISH, where they are to know of its publisher.
-    pub(crate) fn tell_peers_of_track(&mut self, name: &TrackName, publisher: Option<SessionId>, change: Change) {
-        let from = publisher.and_then(|id| self.moq(id).and_then(|session| session.kind.pop().cloned()));
-        let via = from.as_ref().and_then(|pop| self.links.get(pop)).map(Link::role);
-        let told: Vec<SessionId> = self
-            .links
-            .values()
-            .filter(|link| Some(&link.config.pop) != from.as_ref() && link.hello.is_some())
-            .filter(|link| hears_of_track(link, name, via))
-            .filter_map(|link| link.control)
-            .collect();
-        let message = match change {
-            Change::Up => Message::TrackUp { track: name.clone() },
-            Change::Down => Message::TrackDown { track: name.clone() },
-        };
-        for id in told {
-            self.send_control(id, &message);
-        }
-    }
-
-    /// The root path of a track changed: everybody downstream is told.
-    pub(crate) fn tell_track_path(&mut self, key: TrackKey) {
-        let Some(track) = self.tracks.get(key) else { return };
-        let above = track.root_path().to_vec();
-        let name = track.name.clone();
-        let readers: Vec<SessionId> = track.readers.iter().filter(|r| r.cut_through).map(|r| r.session).collect();
-        for reader in readers {
-            let pop = self.moq(reader).and_then(|session| session.kind.pop().cloned());
-            let Some(link) = pop.and_then(|pop| self.links.get(&pop)) else { continue };
-            let ours = (link.role() != Role::Sibling).then_some(&self.config.pop);
-            let root_path = above.iter().chain(ours).cloned().collect();
-            if let Some(id) = link.control {
-                self.send_control(id, &Message::TrackPath { track: name.clone(), root_path });
-            }
-        }
-    }
-
-    pub(crate) fn send_control(&mut self, id: SessionId, message: &Message) {
-        if let Some(Hosted::Control(control)) = self.sessions.get_mut(&id) {
-            control.send(message);
-            self.effects.wake(id);
-        }
-    }
-
-    // ---- interest
-
-    /// Somebody here wants to hear of namespaces around `prefix`: the origins are asked to tell.
-    pub(crate) fn add_interest(&mut self, prefix: &Namespace) {
-        for pop in self.config.homing.origins.clone() {
-            let Some(link) = self.links.get_mut(&pop) else { continue };
-            let watchers = link.watching.entry(prefix.clone()).or_default();
-            *watchers += 1;
-            if let (1, Some(id)) = (*watchers, link.control) {
-                self.send_control(id, &Message::Watch { prefix: prefix.clone() });
-            }
-        }
-    }
-
-    /// One watcher less.
-    pub(crate) fn drop_interest(&mut self, prefix: &Namespace) {
-        for pop in self.config.homing.origins.clone() {
-            let Some(link) = self.links.get_mut(&pop) else { continue };
-            let Some(watchers) = link.watching.get_mut(prefix) else { continue };
-            *watchers -= 1;
-            if *watchers > 0 {
-                continue;
-            }
-            link.watching.remove(prefix);
-            if let Some(id) = link.control {
-                self.send_control(id, &Message::Unwatch { prefix: prefix.clone() });
-            }
-        }
-    }
-
-    /// A subscriber waits for a publisher to appear.
-    pub(crate) fn watch_for_publishers(&mut self, key: TrackKey) {
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        let wanted = !track.waiting.is_empty();
-        if std::mem::replace(&mut track.upkeep.watching, wanted) == wanted {
-            return;
-        }
-        let namespace = track.name.namespace().clone();
-        if wanted { self.add_interest(&namespace) } else { self.drop_interest(&namespace) }
-    }
-
-    // ---- withdrawing
-
-    /// Removes offers of peers, and tells whoever was told of them.
-    fn remove_offers(&mut self, matches: impl Fn(&Remote) -> bool) {
-        let is_it = |offer: &Offer| matches!(offer, Offer::Peer(remote) if matches(remote));
-        for (namespace, offers, was_last) in self.namespaces.remove_where(is_it) {
-            for offer in &offers {
-                self.tell_peers(&namespace, offer, Change::Down);
-            }
-            if was_last {
-                self.notify_sessions(&namespace, Change::Down);
-            }
-        }
-    }
-
-    fn remove_offers_of(&mut self, namespace: &Namespace, matches: impl Fn(&Remote) -> bool) {
-        let out: Vec<Offer> = self
-            .namespaces
-            .of(namespace)
-            .iter()
-            .filter(|o| matches!(o, Offer::Peer(r) if matches(r)))
-            .cloned()
-            .collect();
-        for offer in out {
-            let was_last = self.namespaces.remove(namespace, &offer);
-            self.tell_peers(namespace, &offer, Change::Down);
-            if was_last {
-                self.notify_sessions(namespace, Change::Down);
-            }
-        }
-    }
-
-    fn remove_unmentioned(&mut self, via: &PopId, told: &std::collections::BTreeSet<(Namespace, PopId)>) {
-        let stale: Vec<(Namespace, PopId)> = self
-            .namespaces
-            .iter()
-            .flat_map(|(ns, offers)| offers.iter().map(move |offer| (ns, offer)))
-            .filter_map(|(ns, offer)| match offer {
-                Offer::Peer(remote) if remote.via == *via => Some((ns.clone(), remote.relay.clone())),
-                Offer::Peer(_) | Offer::Session(..) | Offer::Local => None,
-            })
-            .filter(|pair| !told.contains(pair))
-            .collect();
-        for (namespace, relay) in stale {
-            self.remove_offers_of(&namespace, |remote| remote.via == *via && remote.relay == relay);
-        }
-    }
-}
-
-/// Whether a watch of `prefix` is about `namespace`: one contains the other. A publisher of `(live)` serves a
-/// subscriber of `(live, a)`, too.
-fn concerns(prefix: &Namespace, namespace: &Namespace) -> bool {
-    prefix.is_prefix_of(namespace) || namespace.is_prefix_of(prefix)
-}
-
-/// Origins hear of tracks offered here or at another shard, shards of those that no shard told of, and watchers of all.
-fn hears_of_track(link: &Link, name: &TrackName, via: Option<Role>) -> bool {
-    let watches = link.watched.iter().any(|prefix| concerns(prefix, name.namespace()));
-    match link.role() {
-        Role::Sibling => via != Some(Role::Sibling),
-        Role::Origin => watches || matches!(via, None | Some(Role::Sibling)),
-        Role::Edge => watches,
+        self.note_path(key);
     }
 }

@@ -50,6 +50,15 @@ impl Node {
             let waiting = Waiting { session: id, request, rendezvous: None, want: Want::Publish };
             self.serve(now, key, waiting);
         }
+        let is_live = |name: &TrackName| {
+            self.tracks.find(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| track.state == State::Live)
+        };
+        let told = self.namespaces.told_tracks().map(|(name, _)| name);
+        let elsewhere: Vec<TrackName> =
+            told.filter(|name| prefix.is_prefix_of(name.namespace()) && !is_live(name)).cloned().collect();
+        for name in elsewhere {
+            self.request_track(Call { now, session: id, request }, &name, None, Want::Publish);
+        }
     }
 
     /// TRACK_NAMESPACE_PREFIX in an update (draft-18 9.9.2): the request goes on below another prefix.

@@ -2,8 +2,8 @@
 
 use crate::downstream::{request_error, session_of};
 use crate::node::Node;
-use crate::session::{Call, FetchJob, HeldJoin, Upstream};
-use crate::tracks::{Reader, SourceKind, Track, TrackKey, Want};
+use crate::session::{Call, FetchJob, HeldJoin};
+use crate::tracks::{Reader, Track, TrackKey, Want};
 use sluice_moqt::error::RequestCode;
 use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
 use sluice_moqt::transport::SessionId;
@@ -124,6 +124,10 @@ impl Node {
             return self.refuse(id, request, error);
         };
         let range = FetchRange { first: range.first, last: range.last.min(largest) };
+        if let Some(first) = track.log.first_unknown(range) {
+            self.fill(now, key, FetchRange { first, ..range });
+        }
+        let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let route = params.extra.as_ref().and_then(|extra| extra.route.as_ref());
         let mode = session.kind.forwarding();
@@ -157,59 +161,5 @@ impl Node {
         });
         track.upkeep.unused_since = None;
         self.effects.wake(id);
-    }
-
-    /// Asks upstream for what the fetches of a session wait for.
-    pub(crate) fn fill_fetches(&mut self, now: Instant, id: SessionId) {
-        let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let mut missing = Vec::new();
-        for job in session.down.fetches.values_mut().filter(|job| !job.filling) {
-            if let Some(first) = job.reader.waiting_for() {
-                job.filling = true;
-                missing.push((job.track, FetchRange { first, last: job.range.last }));
-            }
-        }
-        for (key, range) in missing {
-            self.fill(now, key, range);
-        }
-    }
-
-    fn fill(&mut self, now: Instant, key: TrackKey, range: FetchRange) {
-        let Some(track) = self.tracks.get(key) else { return };
-        let sources: Vec<SessionId> = track
-            .sources
-            .iter()
-            .filter(|source| source.established)
-            .filter_map(|source| match source.kind {
-                SourceKind::Session(session, _) => Some(session),
-                SourceKind::Local => None,
-            })
-            .collect();
-        let covers = |up: &Upstream| match up {
-            Upstream::Fetch { track, range: asked, .. } => {
-                *track == key && asked.first <= range.first && range.first <= asked.last
-            }
-            Upstream::Subscription { .. } => false,
-        };
-        for session in &sources {
-            let Some(up) = session_of(&mut self.sessions, *session).map(|s| &s.up) else { continue };
-            if up.requests.values().any(covers) {
-                return;
-            }
-        }
-        if let Some(first) = sources.first() {
-            self.fetch_into(now, (*first, None), key, range);
-        }
-    }
-
-    /// A data stream of a fetch of ours ended: the request is over.
-    pub(crate) fn on_fetch_stream_end(&mut self, now: Instant, id: SessionId, request: RequestId) {
-        let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let Some(Upstream::Fetch { track, source, .. }) = session.up.requests.get(&request).cloned() else { return };
-        session.up.requests.remove(&request);
-        if let Some(track) = self.tracks.get_mut(track) {
-            track.log.remove_source(now, source);
-        }
-        self.fan_out(track, 0);
     }
 }

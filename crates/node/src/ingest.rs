@@ -102,7 +102,7 @@ impl Node {
         if let Err(error) = result {
             self.on_write_error(now, id, (stream, inbound.track), &error);
         }
-        self.on_fetch_stream_end(now, id, inbound.request);
+        self.on_fetch_stream_end(now, id, inbound.request, end);
     }
 
     fn on_datagram(&mut self, now: Instant, id: SessionId, request: RequestId, datagram: &ObjectDatagram) {

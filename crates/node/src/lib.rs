@@ -10,6 +10,7 @@
 //! outputs, and visits woken sessions with a sink. The node reads no clock, spawns nothing and locks nothing.
 
 mod auth;
+mod backfill;
 mod config;
 mod directory;
 mod discovery;
@@ -27,6 +28,7 @@ mod publish;
 mod route;
 mod session;
 mod shards;
+mod tell;
 mod timeouts;
 mod tracks;
 mod trunk;

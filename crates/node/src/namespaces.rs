@@ -200,6 +200,11 @@ impl Namespaces {
         self.tracks.get(track).into_iter().flatten()
     }
 
+    /// Every track that peers told of, with those who did.
+    pub(crate) fn told_tracks(&self) -> impl Iterator<Item = (&TrackName, &BTreeSet<PopId>)> {
+        self.tracks.iter()
+    }
+
     /// Every track that `via` told of.
     pub(crate) fn tracks_via(&self, via: &PopId) -> Vec<TrackName> {
         self.tracks.iter().filter(|(_, vias)| vias.contains(via)).map(|(track, _)| track.clone()).collect()

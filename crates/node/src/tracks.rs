@@ -148,6 +148,10 @@ pub(crate) struct Upkeep {
     pub(crate) tried_at: Option<Instant>,
     /// Sources that came by PUBLISH: peers know of the track while there is one.
     pub(crate) offered: Vec<SourceId>,
+    /// What was fetched last: sources have no more of it.
+    pub(crate) fetched: Option<FetchRange>,
+    /// The root path that those downstream know of.
+    pub(crate) told_path: Vec<PopId>,
     /// Origins were asked to tell of publishers.
     pub(crate) watching: bool,
     /// NEW_GROUP_REQUEST sent upstream and not yet fulfilled: the value, and when.

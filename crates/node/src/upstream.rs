@@ -1,20 +1,20 @@
 //! Subscriptions in which this node is the subscriber: one per track and place, whatever the number of readers.
 
+use crate::config::Role;
 use crate::downstream::{request_error, session_of};
 use crate::incident::Incident;
 use crate::namespaces::Change;
-use crate::node::{Hosted, Node};
+use crate::node::Node;
 use crate::route::Candidate;
 use crate::session::Upstream;
 use crate::tracks::{RETRY_PAUSE, Source, SourceKind, State, TrackKey};
 use crate::trunk::MAX_PATH_POPS;
-use sluice_moqt::data::EndOfRange;
 use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
-use sluice_moqt::message::{ExtraParams, FetchKind, Params, PublishDone, RequestError, SubscribeOk, TrackProperties};
+use sluice_moqt::message::{ExtraParams, Params, PublishDone, RequestError, SubscribeOk, TrackProperties};
 use sluice_moqt::properties::TrackInfo;
 use sluice_moqt::session::Event;
 use sluice_moqt::transport::SessionId;
-use sluice_moqt::{Filter, GroupOrder, Location, RequestId};
+use sluice_moqt::{Filter, Location, RequestId};
 use sluice_topology::PopId;
 use sluice_track::{EndOfTrack, FetchRange, Log};
 use std::time::{Duration, Instant};
@@ -212,6 +212,7 @@ impl Node {
             .add_source(source, Some(largest.map_or_else(Location::default, |l| Location::new(l.group, l.object + 1))));
         let established = track.sources.iter_mut().find(|s| s.id == source)?;
         established.established = true;
+        track.upkeep.fetched = None;
         established.root_path = root_path;
         established.is_unproven = is_alone && largest.is_none() && held.is_some();
         let last = largest?;
@@ -222,51 +223,50 @@ impl Node {
             None => from_group,
             Some(held) => {
                 let oldest = Location::new(last.group.saturating_sub(MAX_CATCH_UP_GROUPS), 0);
-                let missing =
-                    track.log.first_missing(held).unwrap_or_else(|| Location::new(held.group, held.object + 1));
+                // Subgroups of the group before may have been under way, too.
+                let from = Location::new(held.group.saturating_sub(1), 0);
+                let next = Location::new(held.group, held.object + 1);
+                let missing = track.log.first_missing(from).unwrap_or(next);
                 missing.max(oldest)
             }
         };
         (first <= last).then_some(FetchRange { first, last })
     }
 
-    /// Fetches `range` from a session into the log.
-    pub(crate) fn fetch_into(
-        &mut self,
-        now: Instant,
-        (id, joining): (SessionId, Option<RequestId>),
-        key: TrackKey,
-        range: FetchRange,
-    ) {
+    /// An edge that has a publisher of its own needs no parent, and the home may need it as one (only the home merges).
+    fn leave_parents(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
-        let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let whole_group = range.first.object == 0 && range.first.group == range.last.group;
-        let kind = match joining {
-            Some(joining) if whole_group => FetchKind::RelativeJoining { joining, start: 0 },
-            Some(_) | None => {
-                FetchKind::Standalone { track: track.name.clone(), start: range.first, end: range.wire_end() }
+        let is_parent = |id: SessionId| !self.is_user(id) && !self.is_sibling_session(id);
+        let parents = track.sources.iter().filter_map(|source| match source.kind {
+            SourceKind::Session(id, request) if is_parent(id) => Some((id, request)),
+            SourceKind::Session(..) | SourceKind::Local => None,
+        });
+        let parents: Vec<_> = parents.collect();
+        let has_publisher = track.sources.iter().any(|source| match source.kind {
+            SourceKind::Session(id, _) => source.established && self.is_user(id),
+            SourceKind::Local => true,
+        });
+        if self.config.role == Role::Origin || !has_publisher {
+            return;
+        }
+        for (id, request) in parents {
+            if let Some(session) = self.moq(id) {
+                session.protocol.cancel(request, ResetCode::Cancelled);
             }
-        };
-        let source = self.tracks.allocate_source();
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        let Ok(writer) = track.log.open_fetch(source, range, GroupOrder::Ascending) else { return };
-        match session.protocol.fetch(kind, Params::default()) {
-            Ok(request) => {
-                session.up.requests.insert(request, Upstream::Fetch { track: key, source, range, writer });
-                self.effects.wake(id);
-            }
-            Err(_) => track.log.remove_source(now, source),
+            self.drop_source(now, id, request, &request_error(RequestCode::DoesNotExist, "a publisher is attached"));
         }
     }
 
     /// A track has a source: everybody who waits is served.
     pub(crate) fn on_live(&mut self, now: Instant, key: TrackKey) {
+        self.leave_parents(now, key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.state = State::Live;
         track.upkeep.retry_at = None;
         for waiting in std::mem::take(&mut track.waiting) {
             self.serve(now, key, waiting);
         }
+        self.note_path(key);
         self.note_use(now, key);
         self.fan_out(key, 0);
     }
@@ -335,6 +335,7 @@ impl Node {
         if is_withdrawn {
             self.tell_peers_of_track(&name, None, Change::Down);
         }
+        self.note_path(key);
         if is_last {
             self.metrics.upstream_retries_total += 1;
             self.on_no_source(now, key, error);
@@ -362,36 +363,10 @@ impl Node {
         }
     }
 
-    /// What an upstream fetch did not bring is unknown; readers need not wait for it.
-    pub(crate) fn give_up_fetch(&mut self, now: Instant, id: SessionId, request: RequestId) {
-        let Some(session) = session_of(&mut self.sessions, id) else { return };
-        let Some(Upstream::Fetch { track: key, source, range, writer }) = session.up.requests.remove(&request) else {
-            return;
-        };
-        session.up.inbound.retain(|_, inbound| inbound.request != request);
-        self.mark_unknown(now, key, source, (range, writer));
-    }
-
-    /// Records a range as unknown, through the writer that was to fill it.
-    pub(crate) fn mark_unknown(
-        &mut self,
-        now: Instant,
-        key: TrackKey,
-        source: sluice_track::SourceId,
-        (range, writer): (FetchRange, sluice_track::WriterId),
-    ) {
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        let unknown = EndOfRange::Unknown { last: range.last };
-        track.log.fetched_range(now, writer, unknown);
-        // An end that the log refuses leaves nothing open either.
-        let _ = track.log.finish(now, writer);
-        track.log.remove_source(now, source);
-        self.fan_out(key, 0);
-    }
-
     /// Ends our subscriptions of a track.
     pub(crate) fn cancel_sources(&mut self, now: Instant, key: TrackKey, code: ResetCode) {
         let Some(track) = self.tracks.get_mut(key) else { return };
+        let name = (!std::mem::take(&mut track.upkeep.offered).is_empty()).then(|| track.name.clone());
         for source in std::mem::take(&mut track.sources) {
             track.log.remove_source(now, source.id);
             let SourceKind::Session(id, request) = source.kind else { continue };
@@ -402,21 +377,8 @@ impl Node {
             session.up.stops.extend(stale.map(|(stream, _)| (stream, code.code())));
             self.effects.wake(id);
         }
-    }
-
-    /// Ends our fetches for a track: what they bring belongs to a log that is no more.
-    pub(crate) fn cancel_fetches(&mut self, key: TrackKey) {
-        for (id, hosted) in &mut self.sessions {
-            let Hosted::Moq(session) = hosted else { continue };
-            let is_it = |up: &Upstream| matches!(up, Upstream::Fetch { track, .. } if *track == key);
-            let requests: Vec<RequestId> =
-                session.up.requests.extract_if(.., |_, up| is_it(up)).map(|(request, _)| request).collect();
-            for request in requests {
-                session.protocol.cancel(request, ResetCode::Cancelled);
-                let stale = session.up.inbound.extract_if(|_, inbound| inbound.request == request);
-                session.up.stops.extend(stale.map(|(stream, _)| (stream, ResetCode::Cancelled.code())));
-                self.effects.wake(*id);
-            }
+        if let Some(name) = name {
+            self.tell_peers_of_track(&name, None, Change::Down);
         }
     }
 

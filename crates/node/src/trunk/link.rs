@@ -3,8 +3,8 @@
 use super::wire::Hello;
 use crate::config::{PeerConfig, Role};
 use crate::metrics::{LinkBytes, TrunkMetrics};
-use sluice_moqt::Namespace;
 use sluice_moqt::transport::{PathStats, SessionId};
+use sluice_moqt::{Namespace, TrackName};
 use sluice_topology::liveness::{Monitor, State};
 use sluice_topology::{PopId, rtt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,10 +109,19 @@ pub(crate) struct Traffic {
 /// How far the peer's part of the directory is known.
 #[derive(Debug, Default)]
 pub(crate) struct Sync {
-    /// What it told since it connected: namespace and publishing relay.
-    pub(crate) told: BTreeSet<(Namespace, PopId)>,
+    /// What it told since it connected, until it has told everything.
+    pub(crate) told: Option<Told>,
     /// The connection is lost; what it told before is believed until then.
     pub(crate) believed_until: Option<Instant>,
+}
+
+/// What a peer mentioned.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Namespaces, with the relay that publishes them.
+    pub(crate) namespaces: BTreeSet<(Namespace, PopId)>,
+    /// Single tracks.
+    pub(crate) tracks: BTreeSet<TrackName>,
 }
 
 /// One trunk peer.

@@ -1,7 +1,8 @@
 //! Messages of the trunk's control connection, ALPN [`CONTROL_ALPN`].
 //!
-//! Each side opens one unidirectional stream and writes messages to it, [`Message::Hello`] first; probes travel as
-//! datagrams of the same encoding, so that a lost one is not repaired behind our back. A message is type (vi64),
+//! Each side opens one unidirectional stream and writes messages to it: what it watches, [`Message::Hello`], and in answer
+//! to the peer's greeting everything that the peer is to know, up to [`Message::Synced`]; probes travel as datagrams of
+//! the same encoding, so that a lost one is not repaired behind our back. A message is type (vi64),
 //! length (vi64), body. Unknown types are skipped, so that a newer peer may say more.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -18,7 +19,7 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 /// One control message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// First on each stream.
+    /// Who speaks; answered with everything that the peer is to know.
     Hello(Hello),
     /// A namespace is to be had at the sender.
     NsUp {

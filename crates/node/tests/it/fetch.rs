@@ -17,7 +17,7 @@ fn asked_fetch(w: &mut World, client: C) -> (RequestId, FetchKind) {
     assert_eq!(found.len(), 1, "{found:?}");
     match found.remove(0) {
         Event::Fetch { request, kind, .. } => (request, kind),
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 

@@ -4,10 +4,12 @@
 
 mod actors;
 mod client;
+mod directory;
 mod discovery;
 mod fetch;
 mod lifecycle;
 mod publishers;
 mod sink;
 mod subscribe;
+mod trunk;
 mod world;

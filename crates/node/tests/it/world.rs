@@ -99,14 +99,14 @@ impl World {
     pub(crate) fn n(&mut self, node: N) -> &mut Node {
         match &mut self.hosts[node.0] {
             Host::Node(node) => node,
-            Host::Client(_) => panic!("a client is no node"),
+            Host::Client(_) => unreachable!("a client is no node"),
         }
     }
 
     pub(crate) fn c(&mut self, client: C) -> &mut Client {
         match &mut self.hosts[client.0] {
             Host::Client(client) => client,
-            Host::Node(_) => panic!("a node is no client"),
+            Host::Node(_) => unreachable!("a node is no client"),
         }
     }
 
@@ -372,7 +372,7 @@ impl World {
             self.hosts[host].app().handle_stream(now, session, stream, StreamEvent::Stopped { code });
         }
         let app = self.hosts[host].app();
-        let pieces = split(&pending, &self.pieces, end == Some(End::Fin));
+        let pieces = split(&pending, &self.pieces, end);
         for (data, fin) in pieces {
             app.handle_stream(now, session, stream, StreamEvent::Data { data, fin });
         }
@@ -385,7 +385,8 @@ impl World {
 }
 
 /// The pieces in which bytes arrive; a FIN comes with the last.
-fn split(bytes: &[u8], sizes: &[usize], fin: bool) -> Vec<(Bytes, bool)> {
+fn split(bytes: &[u8], sizes: &[usize], end: Option<End>) -> Vec<(Bytes, bool)> {
+    let fin = end == Some(End::Fin);
     let mut rest = Bytes::copy_from_slice(bytes);
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle().take(bytes.len()) {
