@@ -197,7 +197,7 @@ impl Node {
 }
 
 /// Bytes of an object's header on a subgroup stream, near enough for accounting: the id delta counts as one.
-const fn header_len(properties: usize, payload: u64) -> u64 {
+pub(crate) const fn header_len(properties: usize, payload: u64) -> u64 {
     let properties = if properties == 0 { 0 } else { properties + varint::len(properties as u64) };
     (1 + properties + varint::len(payload)) as u64
 }

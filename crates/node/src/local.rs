@@ -1,6 +1,7 @@
 //! Sources inside this process: an origin's files and children write straight into the log.
 
 use crate::config::PublisherPolicy;
+use crate::ingest::header_len;
 use crate::namespaces::{Added, Offer};
 use crate::node::Node;
 use crate::tracks::{Source, SourceKind, State, TrackKey};
@@ -138,8 +139,9 @@ impl Node {
         log.begin_object(now, writer, &header)?;
         log.append(now, writer, payload)?;
         self.metrics.media.appended_objects_total += 1;
-        self.metrics.media.appended_bytes_total += payload.len() as u64;
-        self.fan_out(track.key, payload.len() as u64);
+        let bytes = header_len(properties.len(), payload.len() as u64) + payload.len() as u64;
+        self.metrics.media.appended_bytes_total += bytes;
+        self.fan_out(track.key, bytes);
         Ok(())
     }
 
