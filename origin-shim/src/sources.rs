@@ -103,7 +103,7 @@ impl Sources {
 /// Plays `input` again whenever it dies, until the shard has ended.
 async fn keep_running(studio: Studio, namespace: Namespace, input: Input) -> Gone {
     let mut backoff = Backoff::new(Rng::from_entropy());
-    let mut above = 0;
+    let mut above = None;
     loop {
         let started = studio.clock.now();
         let error = match studio.play(&namespace, &input, &mut above).await {
@@ -115,14 +115,14 @@ async fn keep_running(studio: Studio, namespace: Namespace, input: Input) -> Gon
             Err(error @ (RunError::Read(_) | RunError::Play(_) | RunError::Ended(_))) => error,
         };
         let wait = backoff.next(studio.clock.now().saturating_duration_since(started));
-        tracing::warn!(source = %input, %error, again_seconds = wait.as_secs_f64(), "source died; starting it again");
+        tracing::warn!(source = %input, %error, again = ?wait, "source died; starting it again");
         tokio::time::sleep(wait).await;
     }
 }
 
 impl Studio {
     /// One run of `input`. `above` is the newest group of the runs before, and then of this one.
-    async fn play(&self, namespace: &Namespace, input: &Input, above: &mut u64) -> Result<(), RunError> {
+    async fn play(&self, namespace: &Namespace, input: &Input, above: &mut Option<u64>) -> Result<(), RunError> {
         let plan = self.plan(namespace.clone(), input, *above);
         let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
         let result = run.play_input(input).await;
@@ -133,7 +133,7 @@ impl Studio {
     /// As [`Studio::play`], for bytes that somebody else provides and that end with their connection.
     pub(crate) async fn play_reader(&self, namespace: &Namespace, reader: Reader) -> Result<(), RunError> {
         let input = Input::Command(Vec::new());
-        let plan = self.plan(namespace.clone(), &input, 0);
+        let plan = self.plan(namespace.clone(), &input, None);
         let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
         let mut reader = reader;
         let result = run.play_to_end(&input, &mut reader).await;
@@ -143,7 +143,7 @@ impl Studio {
         Ok(withdrawn?)
     }
 
-    fn plan(&self, namespace: Namespace, input: &Input, above: u64) -> Plan {
+    fn plan(&self, namespace: Namespace, input: &Input, above: Option<u64>) -> Plan {
         Plan {
             namespace,
             pace: input.pace(),

@@ -20,10 +20,11 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The application whose streams are taken: `rtmp://HOST/live/KEY`.
 const APP: &str = "live";
 
-/// What turns FLV into fragmented MP4, a fragment as soon as there is a frame (`frag_every_frame` repeats decode
-/// times). Streams are found within a second.
-const CONVERTER: &str = "ffmpeg -hide_banner -nostats -loglevel error -fflags nobuffer -analyzeduration 1000000 \
-    -f flv -i pipe:0 -map 0:v? -map 0:a? -c copy -flush_packets 1 \
+/// What turns FLV into fragmented MP4, a fragment as soon as there is a frame (`frag_every_frame` repeats decode times).
+/// Half a second is enough to find both streams. `-fflags nobuffer` would throw away what was looked at meanwhile, the
+/// first keyframe with it.
+const CONVERTER: &str = "ffmpeg -hide_banner -nostats -loglevel error -analyzeduration 500000 -f flv -i pipe:0 \
+    -map 0:v? -map 0:a? -c copy -flush_packets 1 \
     -f mp4 -movflags cmaf+delay_moov+skip_trailer -frag_duration 1 pipe:1";
 
 /// Why a connection ended before its time.

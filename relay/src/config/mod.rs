@@ -280,6 +280,11 @@ impl Config {
             let [ca_key, cert_key, key_key] = [keys::TRUNK_CA.name, keys::TRUNK_CERT.name, keys::TRUNK_KEY.name];
             files.extend([(ca_key, ca.as_path()), (cert_key, cert), (key_key, key)]);
         }
+        for source in &self.feeds.sources {
+            if let FeedInput::File { path, .. } = &source.input {
+                files.push((keys::SOURCE_FILE.name, path));
+            }
+        }
         files
     }
 
