@@ -2,6 +2,7 @@
 
 use sluice_moqt::Namespace;
 use sluice_topology::PopId;
+use sluice_track::Forwarding;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub struct PeerConfig {
     pub role: Role,
 }
 
-/// Bounds of one node. Each is counted in the metrics when hit.
+/// Bounds of one node, and what bounds a viewer's wait. Each bound is counted in the metrics when hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections of users.
@@ -81,6 +82,9 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     /// Groups that a viewer may lag before it skips to the newest.
     pub max_lag_groups: u64,
+    /// When a viewer gets an object: whole costs least CPU, cut through saves the time that a frame takes to arrive.
+    /// Trunks are always cut through.
+    pub viewer_forwarding: Forwarding,
 }
 
 impl Default for Limits {
@@ -94,6 +98,7 @@ impl Default for Limits {
             max_rendezvous: Duration::from_secs(60),
             upstream_timeout: Duration::from_secs(10),
             max_lag_groups: 1,
+            viewer_forwarding: Forwarding::Whole,
         }
     }
 }

@@ -7,7 +7,7 @@ use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
 use sluice_moqt::message::{ExtraParams, Params, PublishDone, RequestError, RequestOk, SubscribeOk, Timeouts};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{RequestId, TrackAlias, TrackName};
-use sluice_track::{Cursor, CursorConfig, CursorUpdate, Forward, Range, Stats};
+use sluice_track::{Cursor, CursorConfig, CursorUpdate, Forward, Forwarding, Range, Stats};
 use std::time::{Duration, Instant};
 
 /// Subscriber priority where the request does not say (draft-18 9.2.7).
@@ -156,7 +156,7 @@ impl Node {
         let forward = params.forward.unwrap_or(true);
         let config = CursorConfig {
             alias,
-            mode: session.kind.forwarding(),
+            mode: session.kind.forwarding(self.config.limits.viewer_forwarding),
             range: params.filter.map_or(Range::ALL, |filter| Range::resolve(filter, largest)),
             order: params.group_order.or(track.meta.info.group_order).unwrap_or_default(),
             priority: params.subscriber_priority.unwrap_or(DEFAULT_PRIORITY),
@@ -175,7 +175,7 @@ impl Node {
             counted: Stats::default(),
             queued: false,
         };
-        let cut_through = matches!(session.kind, Kind::Trunk(_));
+        let cut_through = config.mode == Forwarding::CutThrough;
         track.readers.push(Reader { session: id, request, cut_through, is_live: true });
         track.upkeep.unused_since = None;
         session.down.subs.insert(request, sub);

@@ -130,7 +130,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let route = params.extra.as_ref().and_then(|extra| extra.route.as_ref());
-        let mode = session.kind.forwarding();
+        let mode = session.kind.forwarding(self.config.limits.viewer_forwarding);
         let config = FetchConfig {
             request_id: request,
             range,

@@ -131,7 +131,7 @@ impl Node {
             .filter(|(_, track)| track.state == State::Live)
             .map(|(_, track)| TrackStatus {
                 name: track.name.clone(),
-                viewers: track.readers.iter().filter(|r| !r.cut_through).count(),
+                viewers: track.readers.iter().filter(|r| self.is_user(r.session)).count(),
                 largest: track.largest(),
                 log_bytes: track.log.bytes_held(),
             })

@@ -29,10 +29,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Trunks get bytes as they come, viewers whole objects.
-    pub(crate) const fn forwarding(&self) -> Forwarding {
+    /// Trunks get bytes as they come, viewers as configured.
+    pub(crate) const fn forwarding(&self, viewers: Forwarding) -> Forwarding {
         match self {
-            Self::User => Forwarding::Whole,
+            Self::User => viewers,
             Self::Trunk(_) => Forwarding::CutThrough,
         }
     }
