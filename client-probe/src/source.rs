@@ -1,15 +1,11 @@
 //! What is published: a file, stdin or the test pattern, as frames on one timeline.
 
 use anyhow::Context as _;
-use sluice_media::fmp4::{Demuxer, Limits};
-use sluice_media::{Frame, Interleaver, Looper, TrackInfo};
+use sluice_media::{Frame, Timeline, TrackInfo};
 use std::io::{Read, Seek, SeekFrom};
-use std::time::{Duration, Instant};
 
 /// Read at a time.
 const CHUNK_BYTES: usize = 128 * 1024;
-/// A silent track is waited for this long, in media time: plain files interleave by half a second or so.
-const LEAD: Duration = Duration::from_secs(2);
 
 /// Something that can be read again from the start.
 pub(crate) trait Input: Read + Seek + Send {}
@@ -29,26 +25,24 @@ pub(crate) enum Turns {
 pub(crate) struct Source {
     input: Option<Box<dyn Input>>,
     turns: Turns,
-    demuxer: Demuxer,
-    merger: Option<(Vec<TrackInfo>, Interleaver, Looper)>,
-    ended: bool,
+    timeline: Timeline,
 }
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("turns", &self.turns).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Source").field("turns", &self.turns).field("ended", &self.is_over()).finish_non_exhaustive()
     }
 }
 
 impl Source {
     /// A source that is read as frames are asked for: made to be paced.
     pub(crate) fn read(input: Box<dyn Input>, turns: Turns) -> Self {
-        Self { input: Some(input), turns, demuxer: Demuxer::new(Limits::default()), merger: None, ended: false }
+        Self { input: Some(input), turns, timeline: Timeline::new() }
     }
 
     /// A source that is pushed: live, as it comes.
     pub(crate) fn pushed() -> Self {
-        Self { input: None, turns: Turns::Once, demuxer: Demuxer::new(Limits::default()), merger: None, ended: false }
+        Self { input: None, turns: Turns::Once, timeline: Timeline::new() }
     }
 
     /// Whether frames are to wait for their time.
@@ -61,9 +55,7 @@ impl Source {
     /// # Errors
     /// The input is no MP4 that can be read.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.demuxer.push(bytes)?;
-        self.collect();
-        Ok(())
+        Ok(self.timeline.push(bytes)?)
     }
 
     /// A pushed source has ended.
@@ -71,18 +63,12 @@ impl Source {
     /// # Errors
     /// It ended too early.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
-        let result = self.demuxer.finish();
-        self.collect();
-        self.ended = true;
-        if let Some((_, merger, _)) = &mut self.merger {
-            merger.finish();
-        }
-        Ok(result?)
+        Ok(self.timeline.finish()?)
     }
 
     /// The tracks, once they are known.
     pub(crate) fn tracks(&self) -> Option<&[TrackInfo]> {
-        self.merger.as_ref().map(|(tracks, _, _)| tracks.as_slice())
+        self.timeline.tracks()
     }
 
     /// The next frame; reads on where the source can be read. `None`: none for the time being, or never again.
@@ -91,12 +77,10 @@ impl Source {
     /// The input cannot be read.
     pub(crate) fn poll_frame(&mut self) -> anyhow::Result<Option<Frame>> {
         loop {
-            if let Some((_, merger, _)) = &mut self.merger
-                && let Some(frame) = merger.poll_frame()
-            {
+            if let Some(frame) = self.timeline.poll_frame() {
                 return Ok(Some(frame));
             }
-            if self.ended || self.input.is_none() {
+            if self.is_over() || self.input.is_none() {
                 return Ok(None);
             }
             self.read_on()?;
@@ -105,7 +89,7 @@ impl Source {
 
     /// Whether no frame will ever come.
     pub(crate) const fn is_over(&self) -> bool {
-        self.ended
+        self.timeline.is_ended()
     }
 
     fn read_on(&mut self) -> anyhow::Result<()> {
@@ -123,30 +107,11 @@ impl Source {
     }
 
     fn start_over(&mut self) -> anyhow::Result<()> {
-        self.demuxer.finish()?;
-        self.collect();
-        let Some((_, _, looper)) = &mut self.merger else {
-            anyhow::bail!("the input has no track that can be published")
-        };
-        looper.restart();
+        self.timeline.restart()?;
         if let Some(input) = &mut self.input {
             input.seek(SeekFrom::Start(0)).context("starting the input over")?;
         }
-        self.demuxer = Demuxer::new(Limits::default());
         Ok(())
-    }
-
-    fn collect(&mut self) {
-        if self.merger.is_none()
-            && let Some(tracks) = self.demuxer.tracks()
-        {
-            self.merger = Some((tracks.to_vec(), Interleaver::new(tracks, LEAD), Looper::new(tracks)));
-        }
-        if let Some((_, merger, looper)) = &mut self.merger {
-            while let Some(frame) = self.demuxer.poll_frame() {
-                merger.push(looper.push(frame));
-            }
-        }
     }
 }
 
@@ -155,27 +120,9 @@ pub(crate) fn test_pattern() -> Box<dyn Input> {
     Box::new(std::io::Cursor::new(sluice_media::testpattern()))
 }
 
-/// When each frame of a paced source is due.
-#[derive(Debug, Default)]
-pub(crate) struct Pace {
-    /// When the timeline's first frame went out, and its decode time in nanoseconds.
-    origin: Option<(Instant, i128)>,
-}
-
-impl Pace {
-    /// When a frame of `track` is due; the first one is due now.
-    pub(crate) fn due(&mut self, now: Instant, frame: &Frame, track: &TrackInfo) -> Instant {
-        let time = i128::from(frame.dts) * 1_000_000_000 / i128::from(track.timescale.max(1));
-        let (start, first) = *self.origin.get_or_insert((now, time));
-        let nanos = u64::try_from(time.saturating_sub(first).max(0)).unwrap_or(u64::MAX);
-        start.checked_add(Duration::from_nanos(nanos)).unwrap_or(start)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_net::clock::{Clock as _, ManualClock};
 
     fn drain(source: &mut Source, frames: usize) -> Vec<Frame> {
         std::iter::from_fn(|| source.poll_frame().unwrap()).take(frames).collect()
@@ -214,15 +161,5 @@ mod tests {
     fn broken_input_is_an_error() {
         assert!(Source::pushed().push(b"this is no mp4 at all, not even a box").is_err());
         assert!(Source::read(Box::new(std::io::Cursor::new(b"")), Turns::Endless).poll_frame().is_err());
-    }
-
-    #[test]
-    fn frames_are_due_by_their_decode_time() {
-        let mut source = Source::read(test_pattern(), Turns::Once);
-        let frames = drain(&mut source, 50);
-        let tracks = source.tracks().unwrap();
-        let (mut pace, start) = (Pace::default(), ManualClock::new(Duration::ZERO).now());
-        let due: Vec<Instant> = frames.iter().map(|f| pace.due(start, f, &tracks[f.track])).collect();
-        assert!(due[0] == start && due.is_sorted() && due[49] > start);
     }
 }
