@@ -35,13 +35,7 @@ impl Monitor {
     /// A peer heard at `now`, probed every `interval`.
     #[must_use]
     pub const fn new(now: Instant, interval: Duration) -> Self {
-        Self {
-            last_heard: now,
-            interval,
-            state: State::Up,
-            clean_since: None,
-            probation: FIRST_PROBATION,
-        }
+        Self { last_heard: now, interval, state: State::Up, clean_since: None, probation: FIRST_PROBATION }
     }
 
     /// The judgement as of the last call.
@@ -165,10 +159,7 @@ mod tests {
         assert_eq!(m.handle_timeout(t0 + ms(2_100)), None);
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test needs some instant to count from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     fn start() -> Instant {
         Instant::now()
     }

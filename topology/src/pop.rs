@@ -17,9 +17,7 @@ pub enum PopIdError {
     #[error("a PoP name has at most 63 bytes, this one has {0}")]
     TooLong(usize),
     /// A character that does not belong.
-    #[error(
-        "a PoP name consists of a-z, 0-9, `-` and `.`, starting with a letter or digit; found {0:?}"
-    )]
+    #[error("a PoP name consists of a-z, 0-9, `-` and `.`, starting with a letter or digit; found {0:?}")]
     BadCharacter(char),
 }
 
@@ -62,9 +60,8 @@ impl FromStr for PopId {
         if s.len() > MAX_POP_ID_BYTES {
             return Err(PopIdError::TooLong(s.len()));
         }
-        let legal = |(at, c): (usize, char)| {
-            c.is_ascii_lowercase() || c.is_ascii_digit() || (at > 0 && matches!(c, '-' | '.'))
-        };
+        let legal =
+            |(at, c): (usize, char)| c.is_ascii_lowercase() || c.is_ascii_digit() || (at > 0 && matches!(c, '-' | '.'));
         if let Some((_, bad)) = s.char_indices().find(|pair| !legal(*pair)) {
             return Err(PopIdError::BadCharacter(bad));
         }
@@ -98,9 +95,6 @@ mod tests {
         assert_eq!("".parse::<PopId>(), Err(PopIdError::Empty));
         assert_eq!("Fra".parse::<PopId>(), Err(PopIdError::BadCharacter('F')));
         assert_eq!("-fra".parse::<PopId>(), Err(PopIdError::BadCharacter('-')));
-        assert_eq!(
-            "a".repeat(64).parse::<PopId>(),
-            Err(PopIdError::TooLong(64))
-        );
+        assert_eq!("a".repeat(64).parse::<PopId>(), Err(PopIdError::TooLong(64)));
     }
 }
