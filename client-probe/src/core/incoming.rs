@@ -75,6 +75,14 @@ impl Incoming {
         }
     }
 
+    /// The fetch under way, if any, ends in group `through`. One that is over already stays so: all of its stream may
+    /// arrive before the SUBSCRIBE_OK that says where it ends.
+    pub(super) const fn bound_join(&mut self, through: u64) {
+        if let Join::Fetching { through: group, .. } = &mut self.join {
+            *group = through;
+        }
+    }
+
     /// The fetch is over, whatever it brought: what was held back follows.
     pub(super) fn end_join(&mut self, out: &mut VecDeque<Event>) {
         let Join::Fetching { held, .. } = std::mem::replace(&mut self.join, Join::Done) else { return };
@@ -264,7 +272,7 @@ mod tests {
         let mut track = Track::new();
         track.incoming.start_join(u64::MAX);
         track.receive(7, 0, Via::Fetch);
-        track.incoming.start_join(7);
+        track.incoming.bound_join(7);
         track.incoming.open_stream(7);
         track.receive(7, 2, Via::Subgroup);
         track.incoming.end_stream(7, StreamEnd::WholeGroup, &mut track.out);
@@ -274,6 +282,18 @@ mod tests {
         assert_eq!(track.events(), "7/0 8/0 7/1");
         track.incoming.end_join(&mut track.out);
         assert_eq!(track.events(), "7/2 7.");
+    }
+
+    #[test]
+    fn a_fetch_that_overtakes_the_answer_is_not_waited_for_again() {
+        let mut track = Track::new();
+        track.incoming.start_join(u64::MAX);
+        track.receive(7, 0, Via::Fetch);
+        track.incoming.end_join(&mut track.out);
+        track.incoming.bound_join(7);
+        track.incoming.open_stream(7);
+        track.receive(7, 1, Via::Subgroup);
+        assert_eq!(track.events(), "7/0 7/1");
     }
 
     #[test]

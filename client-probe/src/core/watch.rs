@@ -210,8 +210,9 @@ impl Watcher {
             track.resume = None;
             return;
         };
-        track.incoming.start_join(largest.group);
+        track.incoming.bound_join(largest.group);
         let Some(resume) = track.resume.take() else { return };
+        track.incoming.start_join(largest.group);
         let kind = match largest.group.checked_sub(resume) {
             None => {
                 track.incoming.restart(&mut self.out);
