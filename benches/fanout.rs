@@ -9,6 +9,8 @@ mod support {
     pub(crate) mod child;
     pub(crate) mod clock;
     pub(crate) mod counted;
+    pub(crate) mod daemons;
+    pub(crate) mod edge;
     pub(crate) mod fanout_report;
     pub(crate) mod floor;
     pub(crate) mod host;
@@ -26,20 +28,13 @@ mod support {
     pub(crate) mod tls;
 }
 
-use support::protocol::Role;
-
 #[global_allocator]
 static ALLOCATOR: support::allocations::Counting = support::allocations::Counting;
 
 fn main() -> anyhow::Result<()> {
     let args = support::plan::Args::parse();
-    let Some(role) = &args.child else { return support::plan::run(&args) };
-    match serde_json::from_str(role)? {
-        Role::Floor { viewers, megabits, rounds } => {
-            let pattern = support::pattern::Pattern::new(megabits);
-            support::protocol::say(&support::floor::measure(viewers, pattern, rounds)?)
-        }
-        Role::Sender(run) => support::sender::run(run),
-        Role::Load { run, sender } => support::load::run(run, &sender),
+    match &args.child {
+        Some(role) => support::child::perform(role),
+        None => support::plan::run(&args),
     }
 }

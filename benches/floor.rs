@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod machine;
     #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod pattern;
+    #[expect(dead_code, reason = "instructions uses the rest")]
     pub(crate) mod report;
     #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod socket;

@@ -1,12 +1,25 @@
 //! Child processes: this same binary in another role, so that CPU time and memory are one role's alone.
 
-use crate::support::protocol::Role;
+use crate::support::pattern::Pattern;
+use crate::support::protocol::{self, Role};
+use crate::support::{floor, load, sender};
 use anyhow::{Context as _, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Plays the role that the parent has handed over.
+pub(crate) fn perform(role: &str) -> anyhow::Result<()> {
+    match serde_json::from_str(role)? {
+        Role::Floor { viewers, megabits, rounds } => {
+            protocol::say(&floor::measure(viewers, Pattern::new(megabits), rounds)?)
+        }
+        Role::Sender(run) => sender::run(run),
+        Role::Load { run, sender } => load::run(run, &sender),
+    }
+}
 
 /// A process in a role; killed when dropped.
 #[derive(Debug)]

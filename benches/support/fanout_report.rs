@@ -1,7 +1,8 @@
 //! The lines of `fanout`, and what it says while it runs.
 
 use crate::support::measure::Outcome;
-use crate::support::protocol::{AckMode, Case};
+use crate::support::protocol::{AckMode, Case, Shape};
+use crate::support::report;
 use serde::Serialize;
 
 /// One case at one number of viewers and one ACK mode; medians over the rounds.
@@ -10,6 +11,8 @@ pub(crate) struct FanoutLine {
     pub(crate) case: Case,
     pub(crate) viewers: usize,
     pub(crate) ack_mode: AckMode,
+    #[serde(flatten)]
+    pub(crate) shape: Shape,
     /// Part of the latencies that is the source's own.
     pub(crate) source_spread_ms: u32,
     #[serde(flatten)]
@@ -34,6 +37,10 @@ pub(crate) struct Cost {
     pub(crate) bare_cpu_s_per_gbit: Option<f64>,
     /// At one acknowledgement per frame; null where the plan left it out.
     pub(crate) quinn_cpu_s_per_gbit: Option<f64>,
+    /// The same case with coalescing off; null where the plan left it out.
+    pub(crate) uncoalesced_cpu_s_per_gbit: Option<f64>,
+    /// The same case with one shard; null where the plan left it out.
+    pub(crate) one_shard_cpu_s_per_gbit: Option<f64>,
 }
 
 /// Resident memory per viewer; null where the plan left it out.
@@ -50,7 +57,7 @@ pub(crate) struct Service {
     pub(crate) delivered_ratio: f64,
     pub(crate) latency_p50_ms: f64,
     pub(crate) latency_p99_ms: f64,
-    pub(crate) allocations_per_object_per_viewer: f64,
+    pub(crate) allocations_per_object_per_viewer: Option<f64>,
     /// Datagrams from the viewers per packet to them.
     pub(crate) acks_per_packet: f64,
     /// Share of its core that the sender used.
@@ -60,9 +67,8 @@ pub(crate) struct Service {
 }
 
 /// Says on stderr what begins.
-#[expect(clippy::print_stderr, reason = "progress of a bench that takes minutes")]
 pub(crate) fn progress(what: &str) {
-    eprintln!("fanout: {what}");
+    report::say(&format!("bench: {what}"));
 }
 
 /// Says on stderr how a run went.
@@ -78,7 +84,7 @@ pub(crate) fn outcome(outcome: &Outcome) {
         outcome.load.acks_per_packet,
         outcome.sender_busy(),
         outcome.load.busy,
-        outcome.join_seconds,
+        outcome.joined.seconds,
         outcome.load.lost_viewers,
     ));
 }

@@ -22,7 +22,7 @@ pub(crate) fn serve<A: App>(stage: &Stage, app: A) -> anyhow::Result<()> {
     let config = ShardConfig::single(NodeKey::generate());
     let mut shard = Shard::new(config, vec![port], clock, Counted::new(app))?;
     let address = shard.local_addrs().first().copied().context("a shard without a port")?;
-    stage.announce(address)?;
+    stage.announce_one(address)?;
     shard.run().context("running the shard")
 }
 

@@ -20,11 +20,11 @@ pub(crate) struct Timing {
 }
 
 /// What one run showed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) sender: SenderReport,
     pub(crate) load: LoadReport,
-    pub(crate) join_seconds: f64,
+    pub(crate) joined: Joined,
     pub(crate) window: Window,
     run: Run,
 }
@@ -69,7 +69,7 @@ pub(crate) fn run(run: Run, timing: Timing) -> anyhow::Result<Outcome> {
     let patience = timing.warm_up + timing.window + SLACK_SECONDS;
     let sender = sender.hear(patience).context("no report from the sender")?;
     let load = load.hear(patience).context("no report from the load side")?;
-    Ok(Outcome { sender, load, join_seconds: joined.seconds, window, run })
+    Ok(Outcome { sender, load, joined, window, run })
 }
 
 /// Measures the floor in a fresh process.
@@ -96,4 +96,14 @@ pub(crate) fn counts(outcome: &Outcome, run: Run) -> bool {
         && outcome.delivered_ratio() >= DELIVERED
         && outcome.load.latency_p99_ms <= latency_p99_ms
         && outcome.load.busy < LOAD_BUSY
+}
+
+/// The middle of `values`, or the mean of the two in the middle.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values = values.collect::<Vec<_>>();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied()?;
+    let lower = if values.len().is_multiple_of(2) { values.get(middle - 1).copied()? } else { upper };
+    Some(f64::midpoint(lower, upper))
 }

@@ -1,8 +1,8 @@
 //! Which runs, in which order, and the lines that come out.
 
 use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service, outcome, progress};
-use crate::support::measure::{self, Outcome, Timing};
-use crate::support::protocol::{AckMode, Case, Run, Traffic};
+use crate::support::measure::{self, Outcome, Timing, median};
+use crate::support::protocol::{AckMode, Case, Coalesce, Join, Run, Shape, Traffic};
 use crate::support::report::{self, FloorLine};
 use std::collections::BTreeMap;
 
@@ -30,6 +30,12 @@ pub(crate) struct Args {
     /// Milliseconds over which the relay's publisher spreads a frame
     #[arg(long, default_value_t = 30)]
     spread: u32,
+    /// Shards of the daemon case
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    shards: Vec<u8>,
+    /// When the relay case's viewers get an object: once it is whole, or as its bytes come
+    #[arg(long, value_delimiter = ',', default_value = "on")]
+    coalesce: Vec<Coalesce>,
     /// Seconds until memory is read; 0 leaves memory out
     #[arg(long, default_value_t = 20)]
     settle: u32,
@@ -44,13 +50,25 @@ pub(crate) struct Args {
 impl Args {
     fn run(&self, case: Case, viewers: usize, ack_mode: AckMode) -> Run {
         let spread_ms = match case {
-            Case::Relay => self.spread,
+            Case::Relay | Case::Daemon => self.spread,
             Case::Quinn | Case::Bare => 0,
         };
-        Run { case, viewers, ack_mode, traffic: Traffic::Active, megabits: self.mbit, spread_ms }
+        let (traffic, shape, join) = (Traffic::Active, Shape::PLAIN, Join::NextGroup);
+        Run { case, viewers, ack_mode, traffic, megabits: self.mbit, spread_ms, shape, join }
+    }
+
+    /// The shapes of a case.
+    fn shapes(&self, case: Case) -> Vec<Shape> {
+        match case {
+            Case::Quinn | Case::Bare => vec![Shape::PLAIN],
+            Case::Relay => self.coalesce.iter().map(|&coalesce| Shape { coalesce, ..Shape::PLAIN }).collect(),
+            Case::Daemon => self.shards.iter().map(|&shards| Shape { shards, ..Shape::PLAIN }).collect(),
+        }
     }
 }
 
+/// The cases of a plan that names none; memory is measured of the last.
+const CASES: [Case; 3] = [Case::Quinn, Case::Bare, Case::Relay];
 /// Connections open and MTU discovery is done by then.
 const WARM_UP_SECONDS: u32 = 2;
 const FLOOR_ROUNDS: u32 = 2;
@@ -91,7 +109,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The runs of one round: every ACK mode costs time, so by default only the busiest core gets all of them.
 fn runs(args: &Args) -> Vec<Run> {
-    let cases = if args.case.is_empty() { Case::ALL.to_vec() } else { args.case.clone() };
+    let cases = if args.case.is_empty() { CASES.to_vec() } else { args.case.clone() };
     let most = args.viewers.iter().copied().max().unwrap_or(0);
     let mut runs = Vec::new();
     for &viewers in &args.viewers {
@@ -102,7 +120,10 @@ fn runs(args: &Args) -> Vec<Run> {
                 (true, _) if viewers == most => vec![AckMode::Frame, AckMode::Per10, AckMode::Per2],
                 (true, _) => vec![AckMode::Frame],
             };
-            runs.extend(modes.into_iter().map(|ack_mode| args.run(case, viewers, ack_mode)));
+            for ack_mode in modes {
+                let run = args.run(case, viewers, ack_mode);
+                runs.extend(args.shapes(case).into_iter().map(|shape| Run { shape, ..run }));
+            }
         }
     }
     runs
@@ -114,7 +135,7 @@ fn memory(args: &Args) -> anyhow::Result<BTreeMap<Case, Memory>> {
     if args.settle == 0 {
         return Ok(memory);
     }
-    let last = Case::ALL.last().copied().into_iter().collect();
+    let last = CASES.last().copied().into_iter().collect();
     for case in if args.case.is_empty() { last } else { args.case.clone() } {
         progress(&format!("memory of {case:?}, 100 and 500 viewers, active and idle"));
         let run = args.run(case, 0, AckMode::Frame);
@@ -134,22 +155,28 @@ impl Results {
         let any = median(floors.iter().map(|floor| floor.cpu_s_per_gbit));
         let floor = sound.or(any).unwrap_or(f64::NAN);
         let cpu = self.cpu(run).unwrap_or(f64::NAN);
-        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, spread_ms: 0, ..run });
+        let plain = Run { spread_ms: 0, shape: Shape::PLAIN, ..run };
+        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, ..plain });
+        let uncoalesced = Run { shape: Shape { coalesce: Coalesce::Off, ..run.shape }, ..run };
+        let one_shard = Run { shape: Shape { shards: 1, ..run.shape }, ..run };
         let dear_baseline = run.case == Case::Quinn && cpu > floor * QUINN_VOID_ABOVE;
         FanoutLine {
             case: run.case,
             viewers: run.viewers,
             ack_mode: run.ack_mode,
+            shape: run.shape,
             source_spread_ms: run.spread_ms,
             cost: Cost {
                 cpu_s_per_gbit: cpu,
                 floor_cpu_s_per_gbit: floor,
                 share_of_floor: floor / cpu,
-                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, spread_ms: 0, ..run }),
+                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, ..plain }),
                 quinn_cpu_s_per_gbit: quinn,
+                uncoalesced_cpu_s_per_gbit: self.cpu(uncoalesced),
+                one_shard_cpu_s_per_gbit: self.cpu(one_shard),
             },
             memory,
-            service: service(outcomes),
+            service: service(run.case, outcomes),
             counts: outcomes.iter().all(|outcome| measure::counts(outcome, run)),
             void: dear_baseline || sound.is_none(),
         }
@@ -161,26 +188,17 @@ impl Results {
     }
 }
 
-fn service(outcomes: &[Outcome]) -> Service {
+fn service(case: Case, outcomes: &[Outcome]) -> Service {
     let of = |figure: fn(&Outcome) -> f64| median(outcomes.iter().map(figure)).unwrap_or(f64::NAN);
     Service {
         gso_avg: of(|outcome| outcome.load.gso_avg),
         delivered_ratio: of(Outcome::delivered_ratio),
         latency_p50_ms: of(|outcome| outcome.load.latency_p50_ms),
         latency_p99_ms: of(|outcome| outcome.load.latency_p99_ms),
-        allocations_per_object_per_viewer: of(Outcome::allocations),
+        // The daemon's calls into its node are not under the counter.
+        allocations_per_object_per_viewer: (case != Case::Daemon).then(|| of(Outcome::allocations)),
         acks_per_packet: of(|outcome| outcome.load.acks_per_packet),
         sender_busy: of(Outcome::sender_busy),
         load_busy: of(|outcome| outcome.load.busy),
     }
-}
-
-/// The middle of `values`, or the mean of the two in the middle.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values = values.collect::<Vec<_>>();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = values.get(middle).copied()?;
-    let lower = if values.len().is_multiple_of(2) { values.get(middle - 1).copied()? } else { upper };
-    Some(f64::midpoint(lower, upper))
 }

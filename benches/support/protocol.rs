@@ -15,17 +15,16 @@ pub(crate) enum Case {
     Bare,
     /// The relay's node in the same loop, with a publisher and viewers that speak MoQ.
     Relay,
+    /// The relay's whole daemon: shards on threads, trunks, what the admin side is told.
+    Daemon,
 }
 
 impl Case {
-    /// Every case, cheapest to build last.
-    pub(crate) const ALL: [Self; 3] = [Self::Quinn, Self::Bare, Self::Relay];
-
     /// The application protocol that both ends agree on.
     pub(crate) const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Quinn | Self::Bare => b"sluice-bench",
-            Self::Relay => sluice_node::USER_ALPN,
+            Self::Relay | Self::Daemon => sluice_node::USER_ALPN,
         }
     }
 }
@@ -62,6 +61,40 @@ pub(crate) enum Traffic {
     Idle,
 }
 
+/// When viewers get an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Coalesce {
+    /// Once it is whole.
+    On,
+    /// As its bytes come.
+    Off,
+}
+
+/// How viewers join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Join {
+    /// Many at a time, at the start of the next group.
+    NextGroup,
+    /// One after the other on a track that flows: SUBSCRIBE from here on, and a joining FETCH of the group so far.
+    Warm,
+}
+
+/// How the relay is built; the other cases know one shape only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    /// Shards of every relay.
+    pub(crate) shards: u8,
+    /// Relays between publisher and viewers.
+    pub(crate) relays: u8,
+    pub(crate) coalesce: Coalesce,
+}
+
+impl Shape {
+    /// One relay of one shard.
+    pub(crate) const PLAIN: Self = Self { shards: 1, relays: 1, coalesce: Coalesce::On };
+}
+
 /// One run: a sender process and a load process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -73,6 +106,8 @@ pub(crate) struct Run {
     pub(crate) megabits: u32,
     /// How long a frame takes to arrive at the sender; 0 where the sender makes it itself.
     pub(crate) spread_ms: u32,
+    pub(crate) shape: Shape,
+    pub(crate) join: Join,
 }
 
 impl Run {
@@ -97,6 +132,8 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) address: SocketAddr,
+    /// Where the publisher connects.
+    pub(crate) publish: SocketAddr,
     /// The certificate to trust, PEM.
     pub(crate) certificate: String,
     /// When frame 0 was due.
@@ -104,10 +141,45 @@ pub(crate) struct Hello {
 }
 
 /// Every viewer is served.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Joined {
     /// From the first dial to the last viewer's first frame.
     pub(crate) seconds: f64,
+    /// From SUBSCRIBE to the first bytes of an object, where viewers join a warm track.
+    pub(crate) first_object: Option<Quantiles>,
+    /// What QUIC holds the round trip for at that moment.
+    pub(crate) rtt: Option<Quantiles>,
+}
+
+/// Two quantiles, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Quantiles {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+/// What left on one trunk: since its start from a meter, in the window from a report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) name: String,
+    /// Media bytes appended to tracks that it carries, once per track.
+    pub(crate) carried: u64,
+    /// Media bytes handed to its transport for the first time.
+    pub(crate) sent: u64,
+    /// UDP payload bytes.
+    pub(crate) udp: u64,
+}
+
+impl Link {
+    /// What left since `before`.
+    pub(crate) fn since(mut self, before: &[Self]) -> Self {
+        if let Some(before) = before.iter().find(|link| link.name == self.name) {
+            self.carried -= before.carried;
+            self.sent -= before.sent;
+            self.udp -= before.udp;
+        }
+        self
+    }
 }
 
 /// Measure from one wall clock to the other.
@@ -130,12 +202,14 @@ impl Window {
 }
 
 /// What the window cost the sender's process.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SenderReport {
     pub(crate) cpu_ns: u64,
     pub(crate) rss_kib: u64,
     /// Allocations inside the application, stream opening apart.
     pub(crate) allocations: u64,
+    /// Trunks that carried media.
+    pub(crate) links: Vec<Link>,
 }
 
 /// What the viewers saw of the frames due in the window.

@@ -30,7 +30,7 @@ async fn accept(stage: &Stage) -> anyhow::Result<()> {
     config.transport_config(Arc::new(transport));
     let socket = crate::support::socket::listener()?;
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
-    stage.announce(endpoint.local_addr()?)?;
+    stage.announce_one(endpoint.local_addr()?)?;
 
     let (frames, _) = broadcast::channel(BACKLOG);
     let mut tasks = JoinSet::new();

@@ -27,3 +27,9 @@ pub(crate) fn line(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);
     Ok(())
 }
+
+/// Says on stderr what somebody should know.
+#[expect(clippy::print_stderr, reason = "progress and remarks of a bench, beside its data")]
+pub(crate) fn say(what: &str) {
+    eprintln!("{what}");
+}

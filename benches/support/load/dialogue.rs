@@ -1,7 +1,7 @@
 //! A viewer's MoQ session: control streams through the session's state machine, data streams past it.
 
 use super::script;
-use crate::support::protocol::Traffic;
+use crate::support::protocol::Run;
 use bytes::Bytes;
 use quinn_proto::{Connection, VarInt};
 use sluice_moqt::session::{Event, Session};
@@ -27,10 +27,10 @@ impl Dialogue {
     /// Begins with what a viewer says first; returns the streams that its answers come on.
     pub(super) fn begin(
         now: Instant,
-        traffic: Traffic,
+        run: Run,
         connection: &mut Connection,
     ) -> anyhow::Result<(Self, Vec<quinn_proto::StreamId>)> {
-        let mut dialogue = Self { session: script::viewer(now, traffic)?, standing: Standing::Waiting };
+        let mut dialogue = Self { session: script::viewer(now, run)?, standing: Standing::Waiting };
         let answers = dialogue.talk(connection);
         Ok((dialogue, answers))
     }

@@ -13,7 +13,7 @@ mod tally;
 mod viewer;
 
 use crate::support::machine::{self, Core};
-use crate::support::protocol::{self, Case, Hello, Joined, Run, Window};
+use crate::support::protocol::{self, Case, Hello, Join, Run, Window};
 use crate::support::socket::Inbox;
 use crate::support::{clock, tls};
 use anyhow::{Context as _, bail};
@@ -41,7 +41,7 @@ const GRACE_NS: u64 = 700_000_000;
 pub(crate) fn run(run: Run, sender: &Hello) -> anyhow::Result<()> {
     machine::pin(Core::Load)?;
     let _publisher = match run.case {
-        Case::Relay => Some(Publisher::start(run, sender)?),
+        Case::Relay | Case::Daemon => Some(Publisher::start(run, sender)?),
         // These make their frames themselves.
         Case::Quinn | Case::Bare => None,
     };
@@ -54,7 +54,7 @@ pub(crate) fn run(run: Run, sender: &Hello) -> anyhow::Result<()> {
             bail!("a viewer was refused or cut off while joining");
         }
     }
-    protocol::say(&Joined { seconds: (clock::wall_ns() - started) as f64 / 1e9 })?;
+    protocol::say(&load.tally.joins((clock::wall_ns() - started) as f64 / 1e9))?;
     while let Heard::Nothing = load.turn(Listen::ToParent)? {}
     Ok(())
 }
@@ -115,13 +115,19 @@ impl Load {
 
     /// Opens the next connections, a few at a time.
     fn dial(&mut self) -> anyhow::Result<()> {
-        let mut pending = self.viewers.iter().filter(|viewer| !viewer.is_connected()).count();
-        while self.viewers.len() < self.run.viewers && pending < DIALS {
+        let (mut pending, most) = match self.run.join {
+            Join::NextGroup => (self.viewers.iter().filter(|viewer| !viewer.is_connected()).count(), DIALS),
+            // Nobody's handshake delays another's first object.
+            Join::Warm => (self.viewers.len() - self.joined(), 1),
+        };
+        while self.viewers.len() < self.run.viewers && pending < most {
             let index = self.viewers.len();
             let port = index % self.ports.len();
             let now = clock::now();
             let (handle, connection) = self.ports[port].dial(now, self.config.clone(), index)?;
-            let mut viewer = Viewer::new(port, handle, connection, self.run);
+            // The first viewer makes the track flow.
+            let join = if index == 0 { Join::NextGroup } else { self.run.join };
+            let mut viewer = Viewer::new(port, handle, connection, Run { join, ..self.run });
             viewer.transmit(now, &mut self.ports[port], &mut self.tally)?;
             self.viewers.push(viewer);
             pending += 1;

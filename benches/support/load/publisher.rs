@@ -50,7 +50,7 @@ impl Publisher {
         let (accepted, wait) = sync_channel(1);
         let source = Source::new(run, relay, accepted);
         let mut shard = Shard::new(ShardConfig::single(NodeKey::generate()), vec![port], clock, source)?;
-        shard.with_app(|source, _| source.dial(run, relay.address));
+        shard.with_app(|source, _| source.dial(run, relay.publish));
         let handle = shard.handle();
         let thread = Thread::spawn("publisher", move || shard.run())?;
         let publisher = Self { shard: handle, _thread: thread };

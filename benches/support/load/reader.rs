@@ -19,6 +19,8 @@ pub(super) enum Reader {
 /// What the bytes pushed came to.
 pub(super) enum Told {
     Nothing,
+    /// Part of an object's payload, and no frame is complete.
+    Part,
     /// At least one frame is complete.
     Frame,
     /// Bytes for the MoQ session.
@@ -30,22 +32,25 @@ impl Reader {
     pub(super) fn new(case: Case) -> Self {
         match case {
             Case::Quinn | Case::Bare => Self::Frames(FrameReader::default()),
-            Case::Relay => Self::Objects(Box::default()),
+            Case::Relay | Case::Daemon => Self::Objects(Box::default()),
         }
     }
 
     /// Takes the next bytes of the stream.
     pub(super) fn push(&mut self, bytes: Bytes, tally: &mut Tally) -> Told {
-        let completed = match self {
+        let (completed, part) = match self {
             Self::Control => return Told::Control(bytes),
-            Self::Frames(frames) => frames.push(&bytes, tally),
+            Self::Frames(frames) => (frames.push(&bytes, tally), true),
             Self::Objects(reader) => {
                 let (decoder, frames) = &mut **reader;
                 decoder.push(bytes);
-                let mut completed = 0;
+                let (mut completed, mut part) = (0, false);
                 while let Ok(Some(event)) = decoder.poll() {
                     match event {
-                        DataEvent::Payload(payload) => completed += frames.push(&payload, tally),
+                        DataEvent::Payload(payload) => {
+                            completed += frames.push(&payload, tally);
+                            part = true;
+                        }
                         DataEvent::Control => {
                             let rest = std::mem::take(decoder).into_rest();
                             *self = Self::Control;
@@ -60,9 +65,13 @@ impl Reader {
                         | DataEvent::ObjectEnd => {}
                     }
                 }
-                completed
+                (completed, part)
             }
         };
-        if completed > 0 { Told::Frame } else { Told::Nothing }
+        match (completed, part) {
+            (0, false) => Told::Nothing,
+            (0, true) => Told::Part,
+            _ => Told::Frame,
+        }
     }
 }

@@ -1,29 +1,41 @@
 //! What the clients of the relay case say: a viewer's one subscription, a publisher's one namespace.
 
-use crate::support::protocol::Traffic;
-use crate::support::relay;
-use sluice_moqt::message::{Params, Setup};
+use crate::support::edge;
+use crate::support::protocol::{Join, Run, Traffic};
+use sluice_moqt::message::{FetchKind, Params, Setup};
 use sluice_moqt::session::{AcceptedPaths, Config, Event, Limits, Session};
 use sluice_moqt::transport::Side;
 use sluice_moqt::{Draft, Filter};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A session that subscribes to the track from the next group on.
-pub(super) fn viewer(now: Instant, traffic: Traffic) -> anyhow::Result<Session> {
+/// How long a subscription may wait for the namespace to get around.
+const RENDEZVOUS: Duration = Duration::from_secs(5);
+
+/// A session that subscribes to the track.
+pub(super) fn viewer(now: Instant, run: Run) -> anyhow::Result<Session> {
     let mut session = session(now);
-    let forward = match traffic {
+    let forward = match run.traffic {
         Traffic::Active => None,
         Traffic::Idle => Some(false),
     };
-    let params = Params { filter: Some(Filter::NextGroupStart), forward, ..Params::default() };
-    session.subscribe(relay::track()?, params)?;
+    let filter = match run.join {
+        Join::NextGroup => Filter::NextGroupStart,
+        Join::Warm => Filter::LargestObject,
+    };
+    // Relays of a chain tell each other of a namespace in their own time.
+    let rendezvous_timeout = (run.shape.relays > 1).then_some(RENDEZVOUS);
+    let params = Params { filter: Some(filter), forward, rendezvous_timeout, ..Params::default() };
+    let joining = session.subscribe(edge::track()?, params)?;
+    if run.join == Join::Warm {
+        session.fetch(FetchKind::RelativeJoining { joining, start: 0 }, Params::default())?;
+    }
     Ok(session)
 }
 
 /// A session that announces the namespace.
 pub(super) fn publisher(now: Instant) -> anyhow::Result<Session> {
     let mut session = session(now);
-    session.publish_namespace(relay::namespace()?, Params::default())?;
+    session.publish_namespace(edge::namespace()?, Params::default())?;
     Ok(session)
 }
 

@@ -2,10 +2,11 @@
 
 use crate::support::clock;
 use crate::support::pattern::Header;
-use crate::support::protocol::{LoadReport, Window};
+use crate::support::protocol::{Joined, LoadReport, Quantiles, Window};
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use quinn_udp::RecvMeta;
+use std::time::Duration;
 
 /// Shorter than this and it is no packet of frames but an acknowledgement or a control frame.
 const DATA_BYTES: usize = 300;
@@ -20,6 +21,14 @@ pub(super) struct Tally {
     /// When the kernel got the packets that are being read.
     arrived_ns: u64,
     window: Option<Open>,
+    joins: Joins,
+}
+
+/// How long viewers waited for their first bytes, and the round trips that they had then; in microseconds.
+#[derive(Debug, Default)]
+struct Joins {
+    first_object: Vec<u64>,
+    rtt: Vec<u64>,
 }
 
 struct Open {
@@ -51,7 +60,27 @@ struct Meters {
 impl Tally {
     pub(super) fn new() -> anyhow::Result<Self> {
         let latency_us = Histogram::new_with_max(LATENCY_MAX_US, 3).context("making a latency histogram")?;
-        Ok(Self { lost_viewers: 0, counts: Counts::default(), latency_us, arrived_ns: 0, window: None })
+        Ok(Self {
+            lost_viewers: 0,
+            counts: Counts::default(),
+            latency_us,
+            arrived_ns: 0,
+            window: None,
+            joins: Joins::default(),
+        })
+    }
+
+    /// A viewer got its first bytes.
+    pub(super) fn joined(&mut self, after: Duration, rtt: Duration) {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.joins.first_object.push(us(after));
+        self.joins.rtt.push(us(rtt));
+    }
+
+    /// How viewers joined, `seconds` after the first dial.
+    pub(super) fn joins(&mut self, seconds: f64) -> Joined {
+        let Joins { first_object, rtt } = &mut self.joins;
+        Joined { seconds, first_object: quantiles(first_object), rtt: quantiles(rtt) }
     }
 
     /// Counts towards `window`, and reports `grace_ns` after its end.
@@ -125,6 +154,14 @@ impl Tally {
             lost_viewers: self.lost_viewers,
         }
     }
+}
+
+/// `None` of nothing.
+fn quantiles(values_us: &mut [u64]) -> Option<Quantiles> {
+    values_us.sort_unstable();
+    let last = values_us.len().checked_sub(1)?;
+    let at_ms = |percent: usize| values_us.get(last * percent / 100).map(|us| *us as f64 / 1_000.0);
+    Some(Quantiles { p50_ms: at_ms(50)?, p99_ms: at_ms(99)? })
 }
 
 /// `part` of `whole`; 0 where there is no whole, as in idle runs.

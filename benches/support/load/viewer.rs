@@ -4,7 +4,7 @@ use super::dialogue::{Dialogue, Standing};
 use super::port::Port;
 use super::reader::{Reader, Told};
 use super::tally::Tally;
-use crate::support::protocol::{Case, Run, Traffic};
+use crate::support::protocol::{Case, Join, Run, Traffic};
 use bytes::Bytes;
 use quinn_proto::{Connection, ConnectionEvent, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) struct Viewer {
     /// Listed for [`Viewer::settle`] already.
     dirty: bool,
     deadline: Option<Instant>,
+    /// When it asked for a track that flows, until the first bytes come.
+    asked: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,7 @@ impl Viewer {
             arrived_ns: 0,
             dirty: false,
             deadline: None,
+            asked: None,
         }
     }
 
@@ -161,9 +164,10 @@ impl Viewer {
     fn connected(&mut self, now: Instant) -> anyhow::Result<()> {
         self.state = State::Connected;
         match (self.run.case, self.run.traffic) {
-            (Case::Relay, traffic) => {
-                let (dialogue, answers) = Dialogue::begin(now, traffic, &mut self.connection)?;
+            (Case::Relay | Case::Daemon, _) => {
+                let (dialogue, answers) = Dialogue::begin(now, self.run, &mut self.connection)?;
                 self.dialogue = Some(dialogue);
+                self.asked = (self.run.join == Join::Warm).then_some(now);
                 self.listen(answers);
             }
             (Case::Quinn | Case::Bare, Traffic::Idle) => self.state = State::Served,
@@ -200,9 +204,20 @@ impl Viewer {
             };
             match reader.push(chunk, tally) {
                 Told::Nothing => {}
-                Told::Frame => self.state = State::Served,
+                Told::Part => self.begun(now, tally),
+                Told::Frame => {
+                    self.begun(now, tally);
+                    self.state = State::Served;
+                }
                 Told::Control(bytes) => self.hear(now, id, bytes, tally),
             }
+        }
+    }
+
+    /// Bytes of an object came: notes how long the first ones took.
+    fn begun(&mut self, now: Instant, tally: &mut Tally) {
+        if let Some(asked) = self.asked.take() {
+            tally.joined(now.saturating_duration_since(asked), self.connection.rtt());
         }
     }
 
