@@ -78,6 +78,11 @@ impl Pending {
         self.held.retain(|_, held| held.session != session || request_of(&held.event) != Some(request));
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether the request waits here.
     pub(crate) fn is_held(&self, session: SessionId, request: RequestId) -> bool {
         self.held.values().any(|held| held.session == session && request_of(&held.event) == Some(request))

@@ -294,19 +294,41 @@ impl Node {
         if !self.keeps_word(peer, name.namespace()) || !self.namespaces.add_track(name, peer) {
             return;
         }
+        self.pull(now, name);
         let key = self.tracks.find(name);
-        let pulls = self.config.role == Role::Origin && self.config.homing.ingest == Ingest::Always && self.owns(name);
-        let key = if pulls { Some(self.tracks.find_or_create(name, self.config.track)) } else { key };
-        if let Some(track) = key.and_then(|key| self.tracks.get_mut(key)) {
-            track.upkeep.pinned |= pulls;
-            track.upkeep.unused_since = None;
-            let looks = matches!(track.state, State::Idle | State::Orphaned(_));
-            if let Some(key) = key.filter(|_| looks) {
+        if let Some(track) = key.and_then(|key| self.tracks.get(key))
+            && let Some(key) = key.filter(|_| matches!(track.state, State::Idle | State::Orphaned(_)))
+        {
+            self.find_sources(now, key);
+        }
+        self.offer_track(now, name, None);
+        self.tell_peers_of_track(name, Some(peer), Change::Up);
+    }
+
+    /// A home takes a track at once and keeps its window, where it is told to.
+    fn pull(&mut self, now: Instant, name: &TrackName) {
+        if self.config.role != Role::Origin || self.config.homing.ingest != Ingest::Always || !self.owns(name) {
+            return;
+        }
+        if self.tracks.len() >= self.config.limits.max_tracks && self.tracks.find(name).is_none() {
+            self.metrics.limits_hit_total += 1;
+            return;
+        }
+        let key = self.tracks.find_or_create(name, self.config.track);
+        if let Some(track) = self.tracks.get_mut(key) {
+            track.upkeep.pinned = true;
+            if track.state == State::Idle {
                 self.find_sources(now, key);
             }
         }
-        let from = self.links.get(peer).and_then(|link| link.media);
-        self.announce_track(now, name, from);
+    }
+
+    /// Pulls what could not be had when it was told of.
+    pub(crate) fn pull_told(&mut self, now: Instant) {
+        let told: Vec<TrackName> = self.namespaces.told_tracks().map(|(name, _)| name.clone()).collect();
+        for name in told {
+            self.pull(now, &name);
+        }
     }
 
     /// It no longer is.
@@ -317,8 +339,7 @@ impl Node {
             return;
         }
         if self.namespaces.vias_of(name).next().is_none() {
-            let from = self.links.get(peer).and_then(|link| link.media);
-            self.tell_peers_of_track(name, from, Change::Down);
+            self.tell_peers_of_track(name, Some(peer), Change::Down);
         }
     }
 

@@ -100,9 +100,15 @@ impl Node {
         }
     }
 
+    /// A track was offered by PUBLISH here.
+    pub(crate) fn announce_track(&mut self, now: Instant, name: &TrackName, publisher: Option<SessionId>) {
+        self.offer_track(now, name, publisher);
+        self.tell_peers_of_track(name, None, Change::Up);
+    }
+
     /// A track was offered by PUBLISH, here or behind a trunk: whoever asked for tracks gets it
     /// (draft-18 8.5: "it MUST send a PUBLISH request to each subscriber that has sent SUBSCRIBE_TRACKS").
-    pub(crate) fn announce_track(&mut self, now: Instant, name: &TrackName, publisher: Option<SessionId>) {
+    pub(crate) fn offer_track(&mut self, now: Instant, name: &TrackName, publisher: Option<SessionId>) {
         let mut holders = Vec::new();
         for (id, hosted) in &self.sessions {
             let Hosted::Moq(session) = hosted else { continue };
@@ -116,7 +122,6 @@ impl Node {
             self.request_track(Call { now, session: id, request }, name, None, Want::Publish);
             self.pump_later(id);
         }
-        self.tell_peers_of_track(name, publisher, Change::Up);
     }
 
     /// A session has control messages to send that no event of its own caused.

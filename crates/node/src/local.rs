@@ -81,7 +81,7 @@ impl Node {
         largest: Option<Location>,
     ) -> Result<LocalTrack, PublishError> {
         let info = TrackInfo::read(&properties.0)?;
-        if self.tracks.len() >= self.config.limits.max_tracks {
+        if self.tracks.len() >= self.config.limits.max_tracks && self.tracks.find(name).is_none() {
             return Err(PublishError::TooManyTracks(self.config.limits.max_tracks));
         }
         let key = self.tracks.find_or_create(name, self.config.track);

@@ -121,6 +121,12 @@ pub struct Snapshot {
     pub sessions: usize,
     /// Tracks now.
     pub tracks: usize,
+    /// Tracks known now, those included that have no source.
+    pub known_tracks: usize,
+    /// Namespaces and single tracks offered now, here or by peers.
+    pub namespaces: usize,
+    /// Requests that wait for a verdict now.
+    pub held_requests: usize,
     /// Subscriptions of users now.
     pub viewers: usize,
     /// Subscriptions sent upstream now.

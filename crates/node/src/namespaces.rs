@@ -172,6 +172,11 @@ impl Namespaces {
             .map(|(ns, offers)| (ns, offers.as_slice()))
     }
 
+    /// Namespaces and single tracks on offer.
+    pub(crate) fn len(&self) -> usize {
+        self.offers.len() + self.tracks.len()
+    }
+
     /// Starts telling `watcher` of everything below `prefix`; returns what is there.
     pub(crate) fn watch(&mut self, watcher: WatcherId, prefix: Namespace) -> Vec<Namespace> {
         let present = self.below(&prefix).map(|(ns, _)| ns.clone()).collect();

@@ -61,7 +61,7 @@ impl Node {
             let reason = format!("the track requires property {property:#x}, which this relay does not understand");
             return Err(Box::new(request_error(RequestCode::UnsupportedExtension, &reason)));
         }
-        if self.tracks.len() >= self.config.limits.max_tracks {
+        if self.tracks.len() >= self.config.limits.max_tracks && self.tracks.find(name).is_none() {
             self.metrics.limits_hit_total += 1;
             return Err(Box::new(request_error(RequestCode::ExcessiveLoad, "this relay carries its limit of tracks")));
         }

@@ -93,13 +93,12 @@ impl Node {
     }
 
     /// Tells peers of a track offered by PUBLISH, where they are to know of its publisher.
-    pub(crate) fn tell_peers_of_track(&mut self, name: &TrackName, publisher: Option<SessionId>, change: Change) {
-        let from = publisher.and_then(|id| self.moq(id).and_then(|session| session.kind.pop().cloned()));
-        let via = from.as_ref().and_then(|pop| self.links.get(pop)).map(Link::role);
+    pub(crate) fn tell_peers_of_track(&mut self, name: &TrackName, from: Option<&PopId>, change: Change) {
+        let via = from.and_then(|pop| self.links.get(pop)).map(Link::role);
         let told: Vec<SessionId> = self
             .links
             .values()
-            .filter(|link| Some(&link.config.pop) != from.as_ref() && link.hello.is_some())
+            .filter(|link| Some(&link.config.pop) != from && link.hello.is_some())
             .filter(|link| hears_of_track(link, name, via))
             .filter_map(|link| link.control)
             .collect();

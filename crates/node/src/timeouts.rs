@@ -137,6 +137,7 @@ impl Node {
         for key in looking {
             self.find_sources(now, key);
         }
+        self.pull_told(now);
     }
 
     /// A MoQ session is gone with everything it had.

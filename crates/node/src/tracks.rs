@@ -183,7 +183,8 @@ impl Track {
 
     /// Whether anybody needs the track now.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.upkeep.pinned || !self.readers.is_empty() || !self.waiting.is_empty()
+        let is_pulled = self.upkeep.pinned && self.state != State::Idle;
+        is_pulled || !self.readers.is_empty() || !self.waiting.is_empty()
     }
 
     /// Removes a source.

@@ -137,11 +137,6 @@ impl World {
         }
     }
 
-    /// The session at the node's end of a client's connection.
-    pub(crate) fn session_of(&self, client: C) -> SessionId {
-        self.wire_of(client).ends[1].session
-    }
-
     fn wire_of(&self, client: C) -> &Wire {
         self.wires.iter().find(|wire| wire.ends[0].host == client.0).expect("connected")
     }
