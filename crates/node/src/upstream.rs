@@ -330,7 +330,11 @@ impl Node {
         track.upkeep.offered.retain(|offered| *offered != source);
         let is_withdrawn = was_offered && track.upkeep.offered.is_empty();
         let name = track.name.clone();
-        let is_last = track.sources.is_empty();
+        let is_last = match track.state {
+            // A source that was asked and does not answer keeps nobody waiting beyond the linger.
+            State::Live => track.sources.iter().all(|source| !source.established),
+            State::Idle | State::Pending(_) | State::Orphaned(_) => track.sources.is_empty(),
+        };
         self.fan_out(key, 0);
         if is_withdrawn {
             self.tell_peers_of_track(&name, None, Change::Down);

@@ -149,8 +149,8 @@ fn a_silent_peer_is_suspect_and_gets_no_joins_until_it_is_clean() {
     w.publish_namespace(publisher, "live/a");
     w.silence(t.b, t.origin);
     w.pass(secs(4));
-    let incident = w.n(t.b).poll_incident();
-    assert_eq!(incident, Some(Incident::PeerSuspect("o1".parse().expect("legal"))));
+    let incidents: Vec<Incident> = std::iter::from_fn(|| w.n(t.b).poll_incident()).collect();
+    assert!(incidents.contains(&Incident::PeerSuspect("o1".parse().expect("legal"))), "{incidents:?}");
     assert!(w.n(t.b).snapshot().trunks[0].suspect);
     let viewer = w.client(t.b);
     let request = w.subscribe(viewer, &track("video"), Params::default());

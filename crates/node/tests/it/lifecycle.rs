@@ -192,3 +192,39 @@ fn stream_limits_of_a_viewer_hold_streams_back_and_no_more() {
     w.run();
     assert_eq!(w.locations(viewer, request), [(0, 0), (0, 1)]);
 }
+
+#[test]
+fn a_publisher_that_answers_only_to_end_is_not_asked_again_and_again() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    w.publish_namespace(publisher, "live/a");
+    w.subscribe(viewer, &track("video"), Params::default());
+    let before = w.visits;
+    let mut asked = 0;
+    for _ in 0..200 {
+        for (request, _) in w.all_asked(publisher) {
+            asked += 1;
+            let source = w.accept_request(publisher, request, Known::default());
+            w.done(source, DoneCode::InternalError);
+        }
+        w.pass(ms(10));
+    }
+    assert!((2..=9).contains(&asked), "{asked} times in 2 s");
+    assert!(w.visits - before < 100, "{} visits", w.visits - before);
+}
+
+#[test]
+fn a_track_whose_only_source_has_not_answered_is_an_orphan() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer, silent) = (w.client(node), w.client(node), w.client(node));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    w.put_group(source, 0, 1);
+    w.publish_namespace(silent, "live/a");
+    w.asked(silent);
+    w.close(publisher);
+    w.pass(secs(11));
+    assert_eq!(w.ended(viewer, request), Some(DoneCode::TrackEnded));
+    assert_eq!(w.n(node).snapshot().tracks, 0);
+}
