@@ -13,12 +13,14 @@ mod support {
     pub(crate) mod edge;
     pub(crate) mod fanout_report;
     pub(crate) mod floor;
+    pub(crate) mod floor_report;
     pub(crate) mod host;
     pub(crate) mod load;
     pub(crate) mod machine;
     pub(crate) mod measure;
     pub(crate) mod pattern;
     pub(crate) mod plan;
+    pub(crate) mod progress;
     pub(crate) mod protocol;
     pub(crate) mod quinn_baseline;
     pub(crate) mod relay;

@@ -7,6 +7,7 @@ mod support {
     #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod clock;
     pub(crate) mod floor;
+    pub(crate) mod floor_report;
     #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod machine;
     #[expect(dead_code, reason = "fanout uses the rest")]

@@ -12,15 +12,15 @@ mod support {
     pub(crate) mod counted;
     pub(crate) mod daemons;
     pub(crate) mod edge;
-    #[expect(dead_code, reason = "fanout uses the rest")]
-    pub(crate) mod fanout_report;
     pub(crate) mod floor;
+    pub(crate) mod floor_report;
     pub(crate) mod host;
     pub(crate) mod load;
     pub(crate) mod machine;
     #[expect(dead_code, reason = "fanout uses the rest")]
     pub(crate) mod measure;
     pub(crate) mod pattern;
+    pub(crate) mod progress;
     pub(crate) mod protocol;
     pub(crate) mod quinn_baseline;
     pub(crate) mod relay;

@@ -1,7 +1,7 @@
 //! Which chains of relays run, and the lines that come out: what one relay more adds.
 
-use crate::support::fanout_report::{outcome, progress};
 use crate::support::measure::{self, Outcome, Timing, median};
+use crate::support::progress::{outcome, progress};
 use crate::support::protocol::{AckMode, Case, Join, Link, Quantiles, Run, Shape, Traffic};
 use crate::support::report;
 use serde::Serialize;
@@ -155,7 +155,8 @@ fn first_object(outcome: &Outcome) -> Quantiles {
 fn links(outcomes: &[Outcome]) -> Vec<LinkLine> {
     let mut sums: BTreeMap<&str, Link> = BTreeMap::new();
     for link in outcomes.iter().flat_map(|outcome| &outcome.sender.links) {
-        let sum = sums.entry(&link.name).or_insert(Link { name: link.name.clone(), carried: 0, sent: 0, udp: 0 });
+        let sum =
+            sums.entry(&link.name).or_insert_with(|| Link { name: link.name.clone(), carried: 0, sent: 0, udp: 0 });
         sum.carried += link.carried;
         sum.sent += link.sent;
         sum.udp += link.udp;

@@ -1,8 +1,6 @@
-//! The lines of `fanout`, and what it says while it runs.
+//! The lines of `fanout`.
 
-use crate::support::measure::Outcome;
 use crate::support::protocol::{AckMode, Case, Shape};
-use crate::support::report;
 use serde::Serialize;
 
 /// One case at one number of viewers and one ACK mode; medians over the rounds.
@@ -64,27 +62,4 @@ pub(crate) struct Service {
     pub(crate) sender_busy: f64,
     /// Share of its core that the load side used.
     pub(crate) load_busy: f64,
-}
-
-/// Says on stderr what begins.
-pub(crate) fn progress(what: &str) {
-    report::say(&format!("bench: {what}"));
-}
-
-/// Says on stderr how a run went.
-pub(crate) fn outcome(outcome: &Outcome) {
-    progress(&format!(
-        "  {:.4} CPU-s/Gbit, delivered {:.5}, p50 {:.1} ms, p99 {:.1} ms, gso {:.1}, acks {:.3}, \
-         busy {:.2} and {:.2}, joined in {:.1} s, {} lost",
-        outcome.cpu_s_per_gbit(),
-        outcome.delivered_ratio(),
-        outcome.load.latency_p50_ms,
-        outcome.load.latency_p99_ms,
-        outcome.load.gso_avg,
-        outcome.load.acks_per_packet,
-        outcome.sender_busy(),
-        outcome.load.busy,
-        outcome.joined.seconds,
-        outcome.load.lost_viewers,
-    ));
 }

@@ -3,10 +3,11 @@
 //! Per viewer and frame: one copy of the payload into a hot buffer, AES-128-GCM and the header-protection mask with
 //! that viewer's own keys, one GSO send. No stream, loss or congestion state, no acknowledgement.
 
+use crate::support::clock;
+use crate::support::floor_report::FloorLine;
 use crate::support::machine::{self, Core};
 use crate::support::pattern::{FRAMES_PER_GROUP, Pattern, Schedule};
 use crate::support::socket::{Inbox, Socket};
-use crate::support::{clock, report::FloorLine};
 use anyhow::Context as _;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use quinn_udp::Transmit;

@@ -2,9 +2,9 @@
 
 use crate::support::child::Child;
 use crate::support::clock;
+use crate::support::floor_report::FloorLine;
 use crate::support::pattern::{FRAMES_PER_GROUP, GROUP_NS, Schedule};
 use crate::support::protocol::{Hello, Joined, LoadReport, Role, Run, SenderReport, Traffic, Window};
-use crate::support::report::FloorLine;
 use anyhow::Context as _;
 
 /// Patience beyond what a child was asked to do.

@@ -1,9 +1,11 @@
 //! Which runs, in which order, and the lines that come out.
 
-use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service, outcome, progress};
+use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service};
+use crate::support::floor_report::FloorLine;
 use crate::support::measure::{self, Outcome, Timing, median};
+use crate::support::progress::{outcome, progress};
 use crate::support::protocol::{AckMode, Case, Coalesce, Join, Run, Shape, Traffic};
-use crate::support::report::{self, FloorLine};
+use crate::support::report;
 use std::collections::BTreeMap;
 
 /// Measures what fanning out costs: quinn's async API, the bare shard loop, the relay, as shares of the floor.
