@@ -47,6 +47,9 @@ impl Node {
         }
         let Some(link) = self.links.get_mut(peer) else { return };
         link.hello = Some(hello);
+        if link.config.role != Role::Sibling {
+            self.effects.incidents.push(Incident::TrunkUp(peer.clone()));
+        }
         link.sync.believed_until = None;
         let offers: Vec<(Namespace, Offer)> = self
             .namespaces
@@ -141,13 +144,23 @@ impl Node {
     }
 
     /// A dial of ours came to nothing.
-    pub(crate) fn on_dial_failed(&mut self, now: Instant, token: u64, _reason: &CloseReason) {
+    pub(crate) fn on_dial_failed(&mut self, now: Instant, token: u64, reason: &CloseReason) {
         let jitter = self.jitter.next();
         let leg = if token & 1 == 0 { Leg::Control } else { Leg::Media };
         if let Some(link) = self.links.values_mut().find(|link| link.number == token >> 1) {
             link.on_dial_failed(now, leg, jitter);
+            let pop = link.config.pop.clone();
+            self.tell_of_failure(now, pop, reason);
         }
         self.arm_trunks();
+    }
+
+    /// A connection of a trunk failed or was lost.
+    pub(crate) fn tell_of_failure(&mut self, now: Instant, pop: PopId, reason: &CloseReason) {
+        let is_news = |link: &mut Link| *reason != CloseReason::Local && link.is_news(now, reason);
+        if self.links.get_mut(&pop).is_some_and(is_news) {
+            self.effects.incidents.push(Incident::TrunkDown { pop, reason: reason.clone() });
+        }
     }
 
     // ---- messages

@@ -1,6 +1,7 @@
 //! What somebody who runs the node should read in its log.
 
 use sluice_moqt::TrackName;
+use sluice_moqt::transport::CloseReason;
 use sluice_topology::PopId;
 use std::collections::VecDeque;
 
@@ -17,6 +18,15 @@ pub enum Incident {
         track: TrackName,
         /// How.
         reason: String,
+    },
+    /// A trunk stands: the peer accepted us and has greeted.
+    TrunkUp(PopId),
+    /// A connection of a trunk could not be made or was lost. One per peer and cause in a minute.
+    TrunkDown {
+        /// The peer.
+        pop: PopId,
+        /// Why.
+        reason: CloseReason,
     },
     /// A trunk peer went silent: no new joins there.
     PeerSuspect(PopId),

@@ -53,7 +53,7 @@ pub struct MediaMetrics {
 pub struct TrunkMetrics {
     /// The peer.
     pub peer: PopId,
-    /// Control connection established.
+    /// Control connection established, and the peer has greeted on it.
     pub control_up: bool,
     /// Media connection established.
     pub media_up: bool,

@@ -280,12 +280,20 @@ impl App for Node {
         }
     }
 
-    fn handle_closed(&mut self, now: Instant, session: SessionId, _reason: CloseReason) {
+    fn handle_closed(&mut self, now: Instant, session: SessionId, reason: CloseReason) {
         self.timers.disarm(&TimerKey::Session(session));
         self.effects.visited(session);
         match self.sessions.remove(&session) {
-            Some(Hosted::Moq(moq)) => self.on_session_gone(now, session, *moq),
-            Some(Hosted::Control(control)) => self.on_control_gone(now, session, &control.peer),
+            Some(Hosted::Moq(moq)) => {
+                if let Some(pop) = moq.kind.pop() {
+                    self.tell_of_failure(now, pop.clone(), &reason);
+                }
+                self.on_session_gone(now, session, *moq);
+            }
+            Some(Hosted::Control(control)) => {
+                self.tell_of_failure(now, control.peer.clone(), &reason);
+                self.on_control_gone(now, session, &control.peer);
+            }
             None => {}
         }
     }

@@ -127,9 +127,12 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("sluice_dropped_total", DROPPED, |s| s.node.metrics.media.dropped_datagram_size_total)
         .with("step=\"encode\",reason=\"datagram_size\""),
     // Trunks.
-    Metric::trunk("sluice_trunk_control_up", Kind::Gauge, "1 while the control connection stands.", |t| {
-        count(u64::from(t.control_up))
-    }),
+    Metric::trunk(
+        "sluice_trunk_control_up",
+        Kind::Gauge,
+        "1 while the control connection stands and the peer has greeted.",
+        |t| count(u64::from(t.control_up)),
+    ),
     Metric::trunk("sluice_trunk_media_up", Kind::Gauge, "1 while the media connection stands.", |t| {
         count(u64::from(t.media_up))
     }),

@@ -102,10 +102,26 @@ fn log_incident(incident: &Incident) {
         Incident::MalformedTrack { track, reason } => {
             tracing::warn!(%track, reason, "a publisher broke the object model; the track was ended");
         }
+        Incident::TrunkUp(pop) => tracing::info!(%pop, "trunk up"),
+        Incident::TrunkDown { pop, reason } => {
+            tracing::warn!(%pop, reason = cause(reason), "no connection to a trunk peer; trying again");
+        }
         Incident::PeerSuspect(pop) => tracing::warn!(%pop, "trunk peer is silent; no new joins there"),
         Incident::PeerTrusted(pop) => tracing::info!(%pop, "trunk peer is trusted again"),
         Incident::TrackOrphaned(track) => tracing::debug!(%track, "the last publisher is gone; waiting for one"),
         other => tracing::info!(?other, "incident"),
+    }
+}
+
+/// Why a connection ended, in words.
+fn cause(reason: &CloseReason) -> &str {
+    match reason {
+        CloseReason::Peer { reason, .. } if !reason.is_empty() => reason,
+        CloseReason::Peer { .. } => "the peer closed it",
+        CloseReason::Local => "closed here",
+        CloseReason::TimedOut => "no answer",
+        CloseReason::Reset => "the peer has restarted",
+        CloseReason::Transport(text) => text,
     }
 }
 
@@ -139,7 +155,7 @@ impl Hosted for Host {
 impl App for Host {
     fn handle_connected(&mut self, now: Instant, session: SessionId, peer: Peer) {
         if let Some(pop) = &peer.pop {
-            tracing::info!(%pop, alpn = %String::from_utf8_lossy(&peer.alpn), "trunk connection up");
+            tracing::debug!(%pop, alpn = %String::from_utf8_lossy(&peer.alpn), "trunk connection up");
         } else {
             tracing::debug!(session = session.0, "session up");
         }
@@ -147,7 +163,7 @@ impl App for Host {
     }
 
     fn handle_dial_failed(&mut self, now: Instant, token: u64, reason: CloseReason) {
-        tracing::warn!(?reason, "cannot reach a trunk peer; trying again");
+        tracing::debug!(token, ?reason, "cannot reach a trunk peer");
         self.node.handle_dial_failed(now, token, reason);
     }
 
@@ -164,7 +180,7 @@ impl App for Host {
     }
 
     fn handle_closed(&mut self, now: Instant, session: SessionId, reason: CloseReason) {
-        tracing::info!(session = session.0, ?reason, "connection closed");
+        tracing::debug!(session = session.0, ?reason, "connection closed");
         self.node.handle_closed(now, session, reason);
     }
 

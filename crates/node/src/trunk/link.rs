@@ -3,7 +3,7 @@
 use super::wire::Hello;
 use crate::config::{PeerConfig, Role};
 use crate::metrics::{LinkBytes, TrunkMetrics};
-use sluice_moqt::transport::{PathStats, SessionId};
+use sluice_moqt::transport::{CloseReason, PathStats, SessionId};
 use sluice_moqt::{Namespace, TrackName};
 use sluice_topology::liveness::{Monitor, State};
 use sluice_topology::{PopId, rtt};
@@ -21,6 +21,11 @@ const FAST_REDIAL: Duration = Duration::from_millis(500);
 const SLOW_REDIAL: Duration = Duration::from_secs(10);
 /// How long re-dials stay fast after a link was lost.
 const FAST_PHASE: Duration = Duration::from_secs(60);
+/// A connection that lives this long was accepted: in TLS 1.3 the dialler is connected before the peer has judged its
+/// certificate.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(2);
+/// How often a cause of failure is told again.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long the larger name waits for the smaller one's dial.
 const DIAL_COURTESY: Duration = Duration::from_secs(1);
 
@@ -49,11 +54,12 @@ pub(crate) struct Dialler {
     pause: Duration,
     since: Instant,
     in_flight: bool,
+    up: Option<Instant>,
 }
 
 impl Dialler {
     const fn new(first: Instant) -> Self {
-        Self { next: first, pause: FIRST_REDIAL, since: first, in_flight: false }
+        Self { next: first, pause: FIRST_REDIAL, since: first, in_flight: false, up: None }
     }
 
     /// Takes the dial that is due, if one is.
@@ -68,6 +74,10 @@ impl Dialler {
     /// The dial failed or the connection was lost: the next one after a pause that grows, `jitter` in 0..1.
     fn retry(&mut self, now: Instant, jitter: f64) {
         self.in_flight = false;
+        if self.up.take().is_some_and(|up| now.saturating_duration_since(up) >= ACCEPTED_AFTER) {
+            self.pause = FIRST_REDIAL;
+            self.since = now;
+        }
         let limit = if now.saturating_duration_since(self.since) < FAST_PHASE { FAST_REDIAL } else { SLOW_REDIAL };
         self.next = now + self.pause.mul_f64((jitter - 0.5).mul_add(0.4, 1.0));
         self.pause = (self.pause * 2).min(limit);
@@ -75,8 +85,7 @@ impl Dialler {
 
     const fn succeeded(&mut self, now: Instant) {
         self.in_flight = false;
-        self.pause = FIRST_REDIAL;
-        self.since = now;
+        self.up = Some(now);
         self.next = now;
     }
 }
@@ -89,6 +98,8 @@ struct Health {
     out: BTreeMap<u64, Instant>,
     next_seq: u64,
     next_probe: Instant,
+    /// What was told of it last, and when.
+    told: Option<(CloseReason, Instant)>,
 }
 
 /// Bytes moved for this peer.
@@ -177,6 +188,7 @@ impl Link {
                 out: BTreeMap::new(),
                 next_seq: 0,
                 next_probe: now,
+                told: None,
             },
         }
     }
@@ -262,6 +274,17 @@ impl Link {
         Some(leg)
     }
 
+    /// Whether a failure for this reason is worth telling: another one than the last, or the same after a while.
+    pub(crate) fn is_news(&mut self, now: Instant, reason: &CloseReason) -> bool {
+        let is_old =
+            |(told, at): &(CloseReason, Instant)| told == reason && now.saturating_duration_since(*at) < TOLD_EVERY;
+        if self.config.role == Role::Sibling || self.health.told.as_ref().is_some_and(is_old) {
+            return false;
+        }
+        self.health.told = Some((reason.clone(), now));
+        true
+    }
+
     /// Anything came on the control connection.
     pub(crate) fn on_heard(&mut self, now: Instant) -> Option<State> {
         self.health.monitor.as_mut().and_then(|m| m.on_heard(now))
@@ -322,7 +345,8 @@ impl Link {
     pub(crate) fn metrics(&self) -> TrunkMetrics {
         TrunkMetrics {
             peer: self.config.pop.clone(),
-            control_up: self.control.is_some(),
+            // Connected is not accepted: a peer that refuses our certificate does so afterwards.
+            control_up: self.hello.is_some(),
             media_up: self.media.is_some(),
             suspect: self.is_suspect(),
             rtt: self.health.rtt.current(),
@@ -408,6 +432,34 @@ mod tests {
         assert_eq!(pauses.first(), Some(&FIRST_REDIAL));
         assert_eq!(pauses.get(10), Some(&FAST_REDIAL));
         assert_eq!(pauses.last(), Some(&SLOW_REDIAL));
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_at_once_does_not_reset_the_pause() {
+        let mut now = start();
+        let mut l = link(now, "a");
+        let mut pauses = Vec::new();
+        for lived in [0, 0, 0, 0, 0, 3] {
+            assert!(l.due_dials(now).contains(&Leg::Control));
+            l.on_connected(now, Leg::Control, SessionId(1));
+            now += Duration::from_secs(lived);
+            l.on_closed(now, SessionId(1), 0.5);
+            pauses.push(l.dialler(Leg::Control).expect("it dials").next - now);
+            now += FAST_REDIAL;
+        }
+        assert_eq!(pauses, [50, 100, 200, 400, 500, 50].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn a_cause_is_told_once_in_a_while() {
+        let t0 = start();
+        let mut l = link(t0, "a");
+        let refused = CloseReason::Transport("unknown issuer".to_owned());
+        assert!(l.is_news(t0, &refused));
+        assert!(!l.is_news(t0 + FAST_REDIAL, &refused));
+        assert!(l.is_news(t0 + FAST_REDIAL, &CloseReason::TimedOut));
+        assert!(l.is_news(t0 + FAST_REDIAL, &refused), "it is another one than the last");
+        assert!(l.is_news(t0 + FAST_REDIAL + TOLD_EVERY, &refused));
     }
 
     #[test]
