@@ -33,7 +33,18 @@ pub fn text(text: &str) -> io::Result<()> {
 /// The one line (or few) that says why a command failed, on standard error.
 pub fn failure(error: &anyhow::Error) {
     // Nobody is left to tell where standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "error: {error:#}");
+    let _ = writeln!(io::stderr().lock(), "error: {}", sentence(error));
+}
+
+/// The error with its causes, without those that it names itself.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn tolerate_broken_pipe(result: io::Result<()>) -> io::Result<()> {
@@ -46,6 +57,12 @@ fn tolerate_broken_pipe(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_is_named_already_is_not_repeated() {
+        let error = anyhow::anyhow!("in use").context("cannot listen: in use; choose another").context("starting");
+        assert_eq!(sentence(&error), "starting: cannot listen: in use; choose another");
+    }
 
     #[test]
     fn a_broken_pipe_is_success_and_a_full_disk_is_not() {

@@ -18,7 +18,7 @@ const MAX_CONNECTIONS: usize = 32;
 
 /// The admin address cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on admin.addr {addr}: {source}; choose another with --admin-addr")]
+#[error("cannot listen on TCP {addr} (admin.addr): {source}; choose another with --admin-addr")]
 pub struct BindError {
     addr: SocketAddr,
     source: io::Error,

@@ -118,7 +118,7 @@ async fn a_taken_port_is_one_clear_line() {
     let rig = Rig::new(1);
     let first = Server::bind(loopback(0), rig.state.clone()).await.unwrap();
     let error = Server::bind(loopback(first.local_addr().port()), rig.state.clone()).await.unwrap_err().to_string();
-    assert!(error.starts_with("cannot listen on admin.addr 127.0.0.1:"), "{error}");
+    assert!(error.starts_with("cannot listen on TCP 127.0.0.1:"), "{error}");
     assert!(error.ends_with("choose another with --admin-addr"), "{error}");
 }
 

@@ -61,7 +61,8 @@ impl StartError {
 }
 
 async fn serve(config: &Config, daemon: Daemon) -> anyhow::Result<()> {
-    let admin = Server::bind(config.admin, daemon.state().clone()).await?;
+    let admin = Server::bind(config.admin, daemon.state().clone()).await;
+    let admin = admin.map_err(|error| Exit::Usage.because(error))?;
     let addresses = daemon.addresses();
     tracing::info!(
         pop = %config.pop,
