@@ -118,6 +118,17 @@ fn broken_input_is_told_with_place_and_cure() {
 }
 
 #[test]
+fn a_box_longer_than_its_fragment_hides_nothing() {
+    for (code, place) in [(b"mfhd", "moof"), (b"tfhd", "traf")] {
+        let mut bytes = testpattern().to_vec();
+        let at = bytes.windows(4).rposition(|window| window == code).unwrap();
+        bytes[at - 4..at].copy_from_slice(&[0x7f; 4]);
+        let error = read(&bytes, 4096).2.unwrap().to_string();
+        assert!(error.contains(place) && error.contains("is longer than it"), "{error}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let limits = Limits { box_bytes: 500, ..Limits::default() };
     let mut demuxer = Demuxer::new(limits);

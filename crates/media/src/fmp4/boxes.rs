@@ -98,6 +98,13 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
+/// Whether the children fill `body` to its end: one that is longer than its parent hides all that follow.
+pub(crate) fn are_whole(body: &[u8]) -> bool {
+    let mut children = children(body);
+    children.by_ref().for_each(drop);
+    children.rest.is_empty()
+}
+
 /// Body of the box found by following `path` downwards.
 pub(crate) fn find<'a>(body: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     path.iter().try_fold(body, |body, code| children(body).find(|c| c.code.0 == **code).map(|c| c.body))

@@ -129,8 +129,14 @@ pub(crate) fn from_fragment(
     limit: usize,
     out: &mut Vec<Sample>,
 ) -> Result<(), String> {
+    if !boxes::are_whole(fragment.body) {
+        return Err("one of its boxes is longer than it".to_owned());
+    }
     let mut offset = fragment.end.saturating_add(8);
     for traf in boxes::children(fragment.body).filter(|c| c.code.0 == *b"traf") {
+        if !boxes::are_whole(traf.body) {
+            return Err("traf: one of its boxes is longer than it".to_owned());
+        }
         let tfhd = table::<Tfhd>(traf.body, b"tfhd")?.ok_or("`tfhd` is missing or cut")?;
         let Some(track) = traks.iter().position(|t| t.info.id == tfhd.track_id) else { continue };
         let (Some(trak), Some(next)) = (traks.get(track), next.get_mut(track)) else { continue };
