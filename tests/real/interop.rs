@@ -61,7 +61,8 @@ fn both_ways(name: &'static str, client: &Client) {
     let _theirs = client.publish(&scene, &backbone.a, input);
     ours.wait_report("objects", 0.0, SOON);
 
-    let mut watcher = watch_on(&scene, "ours-of-theirs", &url(&backbone.b, THEIRS), &["--for", "8s", "--timeout", "20s"]);
+    let mut watcher =
+        watch_on(&scene, "ours-of-theirs", &url(&backbone.b, THEIRS), &["--for", "8s", "--timeout", "20s"]);
     let theirs_of_ours = client.watch(&scene, "theirs-of-ours", &backbone.b, OURS);
     let theirs_of_theirs = client.watch(&scene, "theirs-of-theirs", &backbone.b, THEIRS);
     for viewer in [theirs_of_ours, theirs_of_theirs] {
