@@ -108,6 +108,6 @@ fn last(process: &crate::harness::Process, key: &str) -> f64 {
     let what = format!("a whole line with {key}");
     until(&what, SOON, || {
         let out = process.out();
-        out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).last()?[key].as_f64()
+        out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).next_back()?[key].as_f64()
     })
 }
