@@ -1,6 +1,8 @@
 //! The shape of the workspace, as ARCHITECTURE.md draws it: which crate may name which, what pure crates may not touch,
 //! and how long files may get.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

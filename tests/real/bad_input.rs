@@ -1,6 +1,6 @@
 //! What goes in wrong comes out as one clear line and an exit code, and everybody else goes on.
 
-use crate::harness::{Process, Relay, Scene, Setup, diff, publish, url, watch, watch_on};
+use crate::harness::{Authority, Process, Relay, Scene, Setup, diff, publish, url, watch, watch_on};
 use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
@@ -36,12 +36,20 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
 #[test]
 fn a_taken_port_is_named_and_its_owner_goes_on() {
     let scene = Scene::new("taken-ports");
-    let first = Relay::start(&scene, Setup::alone("first"));
-    for (key, addr) in [("listen.addr", first.at.user), ("admin.addr", first.at.admin)] {
-        let (flag, addr) = (format!("--{}", key.replace('.', "-")), addr.to_string());
-        let other = if key == "admin.addr" { "--listen-addr" } else { "--admin-addr" };
-        let state = scene.arg("state");
-        let line = ["relay", "--pop", "second", "--state-dir", &state, &flag, &addr, other, "127.0.0.1:0"];
+    let authority = Authority::new(&scene, "ca");
+    let first = Relay::start(&scene, Setup { trunk: Some(authority.issue("first")), ..Setup::alone("first") });
+    let trunk = authority.issue("second").map(|file| file.display().to_string());
+    let trunk = ["trunk.ca", "trunk.cert", "trunk.key"].into_iter().zip(trunk);
+    let taken =
+        [("listen.addr", first.at.user), ("admin.addr", first.at.admin), ("trunk.addr", first.at.trunk.unwrap())];
+    for (key, addr) in taken {
+        let addr = addr.to_string();
+        let free = |other| (other, if other == key { addr.clone() } else { "127.0.0.1:0".to_owned() });
+        let ports = ["listen.addr", "admin.addr", "trunk.addr"].map(free);
+        let others = [("pop", "second".to_owned()), ("state.dir", scene.arg("state"))];
+        let keys = ports.into_iter().chain(others).chain(trunk.clone());
+        let flags: Vec<_> = keys.map(|(key, value)| format!("--{}={value}", key.replace('.', "-"))).collect();
+        let line: Vec<_> = ["relay"].into_iter().chain(flags.iter().map(String::as_str)).collect();
         let mut second = scene.run("second", &line, SOON);
         assert_eq!(second.end(SOON), USAGE, "{key}: {}", second.log());
         let errors = second.log().lines().filter(|line| line.contains(&addr) && line.contains("in use")).count();

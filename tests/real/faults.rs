@@ -1,6 +1,6 @@
 //! Programs that die, hang or leave in the middle of a live stream.
 
-use crate::harness::{Backbone, Ffmpeg, Relay, Scene, Setup, diff, load, publish, until, watch};
+use crate::harness::{Backbone, Ffmpeg, Process, Relay, Scene, Setup, diff, load, publish, until, watch};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -103,11 +103,11 @@ fn an_interrupt_does_not_wait_for_viewers() {
     relay.process.end_well(Duration::from_secs(5));
 }
 
-/// The newest number that a process reported as `key`.
-fn last(process: &crate::harness::Process, key: &str) -> f64 {
-    let what = format!("a whole line with {key}");
-    until(&what, SOON, || {
+/// The newest number that a process has reported as `key`.
+fn last(process: &Process, key: &str) -> f64 {
+    until(&format!("a report with {key}"), SOON, || {
         let out = process.out();
-        out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).next_back()?[key].as_f64()
+        let reports = out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        reports.rev().find_map(|report| report[key].as_f64())
     })
 }

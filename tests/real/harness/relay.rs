@@ -70,8 +70,8 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// What the line "relay ready" of a log in JSON says.
     fn of_log(log: &str) -> Option<Self> {
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let ready = lines.filter(|line| line["message"] == "relay ready").next_back()?;
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let ready = lines.rfind(|line| line["message"] == "relay ready")?;
         let addr = |key: &str| ready[key].as_str().map(|text| text.parse().unwrap());
         Some(Self { user: addr("listen")?, admin: addr("admin")?, trunk: addr("trunk") })
     }
