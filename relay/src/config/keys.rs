@@ -178,6 +178,8 @@ keys! {
     /// namespace `live/KEY`. Needs `ffmpeg`.
     RTMP_ADDR: "rtmp.addr" One SocketAddr = None;
     /// Memory for media, in track logs and in transports together. At the cap the oldest groups go first.
+    ///
+    /// Checked and shown; the relay does not act on it.
     LIMIT_MEMORY: "limits.memory" One MemoryCap = Some("1GiB");
     /// Sessions at once; beyond it new ones are refused before their handshake.
     LIMIT_SESSIONS: "limits.sessions" One SessionCap = Some("10000");
@@ -192,6 +194,8 @@ keys! {
     /// Groups by which a viewer may lag before it skips to the newest one.
     LIMIT_VIEWER_MAX_LAG: "limits.viewer_max_lag" One LagGroups = Some("1");
     /// Age at which an object is not sent any more, where the subscriber asks for no shorter one.
+    ///
+    /// Checked and shown; the relay does not act on it.
     LIMIT_DELIVERY_TIMEOUT: "limits.delivery_timeout" One DeliveryTimeout = Some("10s");
     /// How long a drain waits for viewers to leave before it closes their sessions.
     DRAIN_GRACE: "drain.grace" One DrainGrace = Some("30s");
