@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rooms from the inside out. A crate may name crates of layers before its own, never a sibling.
-const LAYERS: [&[&str]; 6] = [
-    &["sluice-moqt"],
+const LAYERS: [&[&str]; 7] = [
+    &["sluice-moqt", "sluice-netem"],
     &["sluice-track", "sluice-media", "sluice-topology"],
     &["sluice-node"],
     &["sluice-net"],
     &["sluice-relay", "sluice-origin-shim", "sluice-client-probe"],
+    &["sluice-sim"],
     &["sluice"],
 ];
 

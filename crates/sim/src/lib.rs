@@ -1,0 +1,1 @@
+//! The World: relays, origins, publishers and viewers in one thread and virtual time.
