@@ -19,7 +19,12 @@ pub(crate) struct FanoutLine {
     pub(crate) memory: Memory,
     #[serde(flatten)]
     pub(crate) service: Service,
-    /// Delivery, latency and the load side's spare time are such that the CPU figure counts.
+    /// Rounds run.
+    pub(crate) rounds: usize,
+    /// Rounds in which delivery, latency and the load side's spare time are such that the CPU figure counts; the
+    /// figures are made of those, where there are any.
+    pub(crate) rounds_counted: usize,
+    /// More than half of the rounds count.
     pub(crate) counts: bool,
     /// The floor or the baseline that the shares stand on is dearer than it may be.
     pub(crate) void: bool,
@@ -39,6 +44,18 @@ pub(crate) struct Cost {
     pub(crate) uncoalesced_cpu_s_per_gbit: Option<f64>,
     /// The same case with one shard; null where the plan left it out.
     pub(crate) one_shard_cpu_s_per_gbit: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) ratios: Ratios,
+}
+
+/// The case in units of another: the median over rounds of the ratio within the round; null where the plan left the
+/// other out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ratios {
+    pub(crate) to_bare: Option<f64>,
+    pub(crate) to_quinn: Option<f64>,
+    pub(crate) to_uncoalesced: Option<f64>,
+    pub(crate) to_one_shard: Option<f64>,
 }
 
 /// Resident memory per viewer; null where the plan left it out.

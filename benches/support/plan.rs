@@ -1,6 +1,6 @@
 //! Which runs, in which order, and the lines that come out.
 
-use crate::support::fanout_report::{Cost, FanoutLine, Memory, Service};
+use crate::support::fanout_report::{Cost, FanoutLine, Memory, Ratios, Service};
 use crate::support::floor_report::FloorLine;
 use crate::support::measure::{self, Outcome, Timing, median};
 use crate::support::progress::{outcome, progress};
@@ -77,11 +77,17 @@ const FLOOR_ROUNDS: u32 = 2;
 /// quinn's baseline is void when it costs more floors than this: a bad baseline flatters us.
 const QUINN_VOID_ABOVE: f64 = 5.2;
 
+/// What one pass through all runs showed.
+#[derive(Debug, Default)]
+struct Round {
+    floors: BTreeMap<usize, FloorLine>,
+    outcomes: BTreeMap<Run, Outcome>,
+}
+
 /// Everything measured so far.
 #[derive(Debug, Default)]
 struct Results {
-    floors: BTreeMap<usize, Vec<FloorLine>>,
-    outcomes: BTreeMap<Run, Vec<Outcome>>,
+    rounds: Vec<Round>,
 }
 
 /// Runs the plan and prints its lines.
@@ -90,23 +96,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let timing = Timing { warm_up: WARM_UP_SECONDS, window: args.seconds };
     let mut results = Results::default();
     for repeat in 1..=args.repeats {
-        for &viewers in &args.viewers {
-            progress(&format!("{repeat}/{} floor, {viewers} viewers", args.repeats));
-            let line = measure::floor(viewers, args.mbit, FLOOR_ROUNDS)?;
-            results.floors.entry(viewers).or_default().push(line);
-            for &run in runs.iter().filter(|run| run.viewers == viewers) {
-                progress(&format!("{repeat}/{} {run:?}", args.repeats));
-                let seen = measure::run(run, timing)?;
-                outcome(&seen);
-                results.outcomes.entry(run).or_default().push(seen);
-            }
-        }
+        let title = format!("{repeat}/{}", args.repeats);
+        results.rounds.push(round(&title, &in_turn(&runs, repeat), args, timing)?);
     }
     let memory = memory(args)?;
     for &run in &runs {
         report::line(&results.line(run, memory.get(&run.case).copied().unwrap_or_default()))?;
     }
     Ok(())
+}
+
+/// Another run goes first each round, so that a machine that gets slower or faster favours nobody.
+fn in_turn(runs: &[Run], repeat: u32) -> Vec<Run> {
+    let first = (repeat as usize).saturating_sub(1) % runs.len().max(1);
+    let (late, early) = runs.split_at(first);
+    [early, late].concat()
+}
+
+fn round(title: &str, runs: &[Run], args: &Args, timing: Timing) -> anyhow::Result<Round> {
+    let mut round = Round::default();
+    for &viewers in &args.viewers {
+        progress(&format!("{title} floor, {viewers} viewers"));
+        round.floors.insert(viewers, measure::floor(viewers, args.mbit, FLOOR_ROUNDS)?);
+        for &run in runs.iter().filter(|run| run.viewers == viewers) {
+            progress(&format!("{title} {run:?}"));
+            let seen = measure::run(run, timing)?;
+            outcome(&seen);
+            round.outcomes.insert(run, seen);
+        }
+    }
+    Ok(round)
 }
 
 /// The runs of one round: every ACK mode costs time, so by default only the busiest core gets all of them.
@@ -150,15 +169,16 @@ fn memory(args: &Args) -> anyhow::Result<BTreeMap<Case, Memory>> {
 
 impl Results {
     fn line(&self, run: Run, memory: Memory) -> FanoutLine {
-        let outcomes = self.outcomes.get(&run).map(Vec::as_slice).unwrap_or_default();
-        let floors = self.floors.get(&run.viewers).map(Vec::as_slice).unwrap_or_default();
+        let outcomes = self.sound(run);
+        let floors: Vec<&FloorLine> = self.rounds.iter().filter_map(|round| round.floors.get(&run.viewers)).collect();
         let sound = median(floors.iter().filter(|floor| !floor.void).map(|floor| floor.cpu_s_per_gbit));
         // Void floors are too dear, and so would flatter: they serve only where there is nothing else, and void the run.
         let any = median(floors.iter().map(|floor| floor.cpu_s_per_gbit));
         let floor = sound.or(any).unwrap_or(f64::NAN);
         let cpu = self.cpu(run).unwrap_or(f64::NAN);
         let plain = Run { spread_ms: 0, shape: Shape::PLAIN, ..run };
-        let quinn = self.cpu(Run { case: Case::Quinn, ack_mode: AckMode::Frame, ..plain });
+        let bare = Run { case: Case::Bare, ..plain };
+        let quinn = Run { case: Case::Quinn, ack_mode: AckMode::Frame, ..plain };
         let uncoalesced = Run { shape: Shape { coalesce: Coalesce::Off, ..run.shape }, ..run };
         let one_shard = Run { shape: Shape { shards: 1, ..run.shape }, ..run };
         let dear_baseline = run.case == Case::Quinn && cpu > floor * QUINN_VOID_ABOVE;
@@ -172,26 +192,58 @@ impl Results {
                 cpu_s_per_gbit: cpu,
                 floor_cpu_s_per_gbit: floor,
                 share_of_floor: floor / cpu,
-                bare_cpu_s_per_gbit: self.cpu(Run { case: Case::Bare, ..plain }),
-                quinn_cpu_s_per_gbit: quinn,
+                bare_cpu_s_per_gbit: self.cpu(bare),
+                quinn_cpu_s_per_gbit: self.cpu(quinn),
                 uncoalesced_cpu_s_per_gbit: self.cpu(uncoalesced),
                 one_shard_cpu_s_per_gbit: self.cpu(one_shard),
+                ratios: Ratios {
+                    to_bare: self.ratio(run, bare),
+                    to_quinn: self.ratio(run, quinn),
+                    to_uncoalesced: self.ratio(run, uncoalesced),
+                    to_one_shard: self.ratio(run, one_shard),
+                },
             },
             memory,
-            service: service(run.case, outcomes),
-            counts: outcomes.iter().all(|outcome| measure::counts(outcome, run)),
+            service: service(run.case, &outcomes),
+            rounds: self.rounds.len(),
+            rounds_counted: self.counted(run).count(),
+            counts: self.counted(run).count() * 2 > self.rounds.len(),
             void: dear_baseline || sound.is_none(),
         }
     }
 
+    /// Runs that prove something.
+    fn counted(&self, run: Run) -> impl Iterator<Item = &Outcome> {
+        let outcomes = self.rounds.iter().filter_map(move |round| round.outcomes.get(&run));
+        outcomes.filter(move |outcome| measure::counts(outcome, run))
+    }
+
+    /// The runs that figures are made of: those that count, or where none does all of them.
+    fn sound(&self, run: Run) -> Vec<&Outcome> {
+        let counted: Vec<&Outcome> = self.counted(run).collect();
+        if counted.is_empty() { self.rounds.iter().filter_map(|round| round.outcomes.get(&run)).collect() } else { counted }
+    }
+
     /// Median cost of `run`, where it was part of the plan.
     fn cpu(&self, run: Run) -> Option<f64> {
-        median(self.outcomes.get(&run)?.iter().map(Outcome::cpu_s_per_gbit))
+        median(self.sound(run).into_iter().map(Outcome::cpu_s_per_gbit))
+    }
+
+    /// Median over the rounds of what `run` cost in units of what `base` cost in the same round: both met the
+    /// same neighbours then, which no two rounds do. Rounds in which `run` does not count prove nothing here either,
+    /// unless there are no others.
+    fn ratio(&self, run: Run, base: Run) -> Option<f64> {
+        let proves = |round: &&Round| round.outcomes.get(&run).is_some_and(|outcome| measure::counts(outcome, run));
+        let some = self.rounds.iter().any(|round| proves(&round));
+        median(self.rounds.iter().filter(|round| !some || proves(round)).filter_map(|round| {
+            let (run, base) = (round.outcomes.get(&run)?, round.outcomes.get(&base)?);
+            Some(run.cpu_s_per_gbit() / base.cpu_s_per_gbit())
+        }))
     }
 }
 
-fn service(case: Case, outcomes: &[Outcome]) -> Service {
-    let of = |figure: fn(&Outcome) -> f64| median(outcomes.iter().map(figure)).unwrap_or(f64::NAN);
+fn service(case: Case, outcomes: &[&Outcome]) -> Service {
+    let of = |figure: fn(&Outcome) -> f64| median(outcomes.iter().copied().map(figure)).unwrap_or(f64::NAN);
     Service {
         gso_avg: of(|outcome| outcome.load.gso_avg),
         delivered_ratio: of(Outcome::delivered_ratio),
