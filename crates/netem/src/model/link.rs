@@ -305,7 +305,6 @@ impl Link {
     fn apply(&mut self, now: Duration, change: Change) {
         match change {
             Change::Set(config) => {
-                let capacity = |config: &Direction| config.bottleneck.as_ref().map(|b| b.capacity.clone());
                 let (old, new) = (capacity(&self.config), capacity(&config));
                 if matches!(new, Some(Capacity::Trace(_))) && old != new {
                     self.server.restart(now);
@@ -323,6 +322,10 @@ impl Link {
             }
         }
     }
+}
+
+fn capacity(config: &Direction) -> Option<&Capacity> {
+    config.bottleneck.as_ref().map(|bottleneck| &bottleneck.capacity)
 }
 
 #[cfg(test)]

@@ -287,7 +287,7 @@ fn a_trace_begins_behind_what_waits() {
     let mut link = Link::new(KEY, at_rate(1, Queue::Bytes(1 << 20)));
     arrivals(&mut link, 5, Duration::ZERO, 1250);
     link.set(ms(10), by_trace("1\n2\n3\n", Queue::Bytes(1 << 20)));
-    assert_eq!(token(link.offer(ms(10), 1500)).0, ms(51), "40 ms were still waiting");
+    assert_eq!(token(link.offer(ms(10), 1500)).0, ms(50), "40 ms were still waiting");
 }
 
 #[test]
