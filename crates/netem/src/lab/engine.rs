@@ -1,0 +1,300 @@
+//! The engine: one thread that reads every link's packets, asks the model about them, and writes them when they are due.
+//!
+//! One thread for all links. A packet costs two system calls, so that one core carries a few Gbit/s, which is more than
+//! the kernel makes and takes on the others; and threads that each wait for a link of their own would preempt each
+//! other where cores are few, which shows as lateness.
+
+use super::device::Port;
+use super::flight::{Flight, PACKET_MAX, Packet};
+use super::spec::Priority;
+use super::sys;
+use super::ways::Ways;
+use crate::clock::Clock;
+use crate::lateness::{Distribution, Lateness};
+use crate::model::{Token, Verdict};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{Errno, read, write};
+use rustix::thread::set_current_timer_slack;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Before a packet is due the engine stops sleeping this early, since waking up takes about as long.
+const SPIN: Duration = Duration::from_micros(80);
+/// It does so only where packets leave this far apart. Closer ones would keep it from ever sleeping, and there it wakes
+/// up for one packet in time for the next.
+const SPARSE: Duration = Duration::from_micros(400);
+/// Packets read from a link before others get their turn.
+const READ_MAX: usize = 64;
+/// How long it sleeps at most, and how old its account of its own CPU time can be.
+const IDLE: Duration = Duration::from_millis(50);
+/// The version in the first byte of an IPv4 packet.
+const IPV4: u8 = 4;
+
+/// What the engine has done besides what the links' counters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    /// Packets lost since too many were under way in the whole lab.
+    pub overflow: u64,
+    /// Packets that the kernel did not take.
+    pub refused: u64,
+    /// Packets that are not IPv4, which links do not carry.
+    pub foreign: u64,
+    /// CPU time that it took.
+    pub cpu_us: u64,
+}
+
+/// What the engine shares with those who change and read it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    clock: Clock,
+    stopping: AtomicBool,
+    wake: OwnedFd,
+    state: Mutex<State>,
+}
+
+/// The links and what is known of them.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) links: Vec<Ways>,
+    late: Distribution,
+    tally: Tally,
+    is_real_time: bool,
+    failure: Option<String>,
+}
+
+impl State {
+    pub(super) fn lateness(&self) -> Lateness {
+        self.late.summary()
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(super) fn is_real_time(&self) -> bool {
+        self.is_real_time
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.late = Distribution::new();
+    }
+}
+
+impl Shared {
+    /// Time since the lab began.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// The engine's state, or why there is none any more.
+    pub(super) fn state(&self) -> Result<MutexGuard<'_, State>, String> {
+        let state = self.state.lock().map_err(|_| "it panicked".to_owned())?;
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(state),
+        }
+    }
+}
+
+/// A running engine. Dropping it stops it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts it over `ports`, two for each of `links`.
+    pub(super) fn start(ports: Vec<[Port; 2]>, links: Vec<Ways>, priority: Priority) -> io::Result<Self> {
+        let state =
+            State { links, late: Distribution::new(), tally: Tally::default(), is_real_time: false, failure: None };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let shared = Shared { clock: Clock::start(), stopping: AtomicBool::new(false), wake, state: Mutex::new(state) };
+        let shared = Arc::new(shared);
+        let ports: Vec<Port> = ports.into_iter().flatten().collect();
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let body = move || {
+                if let Err(error) = run(&ports, &shared, priority)
+                    && let Ok(mut state) = shared.state.lock()
+                {
+                    state.failure = Some(error.to_string());
+                }
+            };
+            thread::Builder::new().name("netem engine".to_owned()).spawn(body)?
+        };
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        // A full counter has woken it already.
+        let _ = write(&self.shared.wake, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // What it died of is in the state, which is gone with it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(ports: &[Port], shared: &Shared, priority: Priority) -> io::Result<()> {
+    set_current_timer_slack(NonZeroU64::new(1))?;
+    let is_real_time = match priority {
+        Priority::RealTime => sys::real_time().is_ok(),
+        Priority::Ordinary => false,
+    };
+    if let Ok(mut state) = shared.state.lock() {
+        state.is_real_time = is_real_time;
+    }
+    let mut polled: Vec<_> = ports.iter().map(|port| PollFd::new(port, PollFlags::IN)).collect();
+    polled.push(PollFd::from_borrowed_fd(shared.wake.as_fd(), PollFlags::IN));
+    let mut worker =
+        Worker { ports, shared, flight: Flight::new(), ready: vec![true; ports.len()], left: Duration::ZERO };
+    while !shared.stopping.load(Ordering::Acquire) {
+        worker.turn()?;
+        let timeout = worker.timeout();
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for (ready, polled) in worker.ready.iter_mut().zip(&polled) {
+            *ready = !polled.revents().is_empty();
+        }
+    }
+    Ok(())
+}
+
+struct Worker<'a> {
+    ports: &'a [Port],
+    shared: &'a Shared,
+    flight: Flight<Token>,
+    /// Which ports have packets.
+    ready: Vec<bool>,
+    /// When the last packet left.
+    left: Duration,
+}
+
+impl Worker<'_> {
+    /// Reads what has come and writes what is due, in turns: what waits to be read must not make the rest late.
+    fn turn(&mut self) -> io::Result<()> {
+        let shared = self.shared;
+        let Ok(mut state) = shared.state.lock() else { return Err(io::Error::other("a user of the engine panicked")) };
+        self.write_due(&mut state);
+        for port in 0..self.ports.len() {
+            if self.ready[port] {
+                self.read_some(port, &mut state)?;
+                self.write_due(&mut state);
+            }
+        }
+        state.tally.cpu_us = cpu_us();
+        Ok(())
+    }
+
+    fn read_some(&mut self, port: usize, state: &mut State) -> io::Result<()> {
+        for _ in 0..READ_MAX {
+            let Some(slot) = self.flight.room() else {
+                return self.overflow(port, state);
+            };
+            let length = match read(&self.ports[port], &mut self.flight.bytes_mut(slot)[..]) {
+                Ok(length) => length,
+                Err(error) => {
+                    self.flight.release(slot);
+                    return nothing_read(error);
+                }
+            };
+            self.take(port, Packet { at: self.shared.now(), port: port ^ 1, slot, length, token: () }, state);
+        }
+        Ok(())
+    }
+
+    /// Asks the model about a packet that came by `port`.
+    fn take(&mut self, port: usize, packet: Packet<()>, state: &mut State) {
+        let Packet { at: now, port: out, slot, length, token: () } = packet;
+        let header = self.ports[port].header;
+        if length <= header || self.flight.bytes(slot)[header] >> 4 != IPV4 {
+            state.tally.foreign += 1;
+            return self.flight.release(slot);
+        }
+        match state.links[port / 2].from_end(port % 2).offer(now, length - header) {
+            Verdict::Drop(_) => self.flight.release(slot),
+            Verdict::Deliver { at, copy, queued: _, token } => {
+                if let Some(at) = copy {
+                    match self.flight.copy(slot) {
+                        Some(slot) => self.flight.launch(Packet { at, port: out, slot, length, token }),
+                        None => state.tally.overflow += 1,
+                    }
+                }
+                self.flight.launch(Packet { at, port: out, slot, length, token });
+            }
+        }
+    }
+
+    /// Empties a port for whose packets there is no room: left waiting they would come late, and nobody would know.
+    fn overflow(&self, port: usize, state: &mut State) -> io::Result<()> {
+        let mut bytes = [0; PACKET_MAX];
+        for _ in 0..READ_MAX {
+            match read(&self.ports[port], &mut bytes[..]) {
+                Ok(_) => state.tally.overflow += 1,
+                Err(error) => return nothing_read(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_due(&mut self, state: &mut State) {
+        let mut now = self.shared.now();
+        while let Some(packet) = self.flight.land(now) {
+            let Packet { at, port, slot, length, token } = packet;
+            // It came by the other port of the link.
+            let from = port ^ 1;
+            if state.links[from / 2].from_end(from % 2).arrives(at, token) {
+                let sent = write(&self.ports[port], &self.flight.bytes(slot)[..length]);
+                state.tally.refused += u64::from(sent.is_err());
+                state.late.record(now.saturating_sub(at));
+            }
+            self.flight.release(slot);
+            self.left = now;
+            now = self.shared.now();
+        }
+    }
+
+    /// How long to sleep.
+    fn timeout(&self) -> Timespec {
+        let now = self.shared.now();
+        let sleep = match self.flight.next() {
+            None => IDLE,
+            Some(next) if next.saturating_sub(self.left) < SPARSE => next.saturating_sub(now),
+            Some(next) => next.saturating_sub(now + SPIN),
+        };
+        // A conversion that fails is far above the limit.
+        Timespec::try_from(sleep.min(IDLE)).unwrap_or_default()
+    }
+}
+
+/// Whether an error means only that there is nothing to read.
+fn nothing_read(error: Errno) -> io::Result<()> {
+    match error {
+        // An interface that somebody in the node has taken down has nothing to say until it is up again.
+        Errno::AGAIN | Errno::INTR | Errno::NETDOWN | Errno::IO => Ok(()),
+        error => Err(error.into()),
+    }
+}
+
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000);
+    u64::try_from(micros).unwrap_or(0)
+}
