@@ -1,0 +1,86 @@
+//! A fleet in network namespaces.
+
+use super::child::Running;
+use super::place::{Addresses, Dial, LinkState, Place};
+use anyhow::Context as _;
+use sluice_netem::lab::{Lab, LinkSpec, Spec};
+use sluice_netem::model::{State, Way};
+use sluice_netem::proxy::Lateness;
+use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+const USER: u16 = 4443;
+const TRUNK: u16 = 4444;
+const ADMIN: u16 = 9090;
+
+/// A lab, and the names of its nodes.
+#[derive(Debug)]
+pub(super) struct Labs {
+    lab: Lab,
+    names: Vec<String>,
+}
+
+impl Labs {
+    /// Builds a lab for the scenario, with these links.
+    pub(super) fn new(scenario: &Scenario, seed: u64, links: &[Ways]) -> anyhow::Result<Self> {
+        let names: Vec<String> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
+        let name = |id: NodeId| scenario.node(id).name.clone();
+        let link = |(link, ways): (&sluice_netem::scenario::Link, &Ways)| LinkSpec {
+            between: link.between.map(name),
+            forward: ways.down.clone(),
+            reverse: ways.up.clone(),
+        };
+        let specs = scenario.links.iter().zip(links).map(link).collect();
+        let spec = Spec { seed, nodes: names.clone(), links: specs, ..Spec::default() };
+        let lab = Lab::new(spec).context("building the lab")?;
+        Ok(Self { lab, names })
+    }
+
+    fn name(&self, node: NodeId) -> &str {
+        self.names.get(node.0).map_or("", String::as_str)
+    }
+}
+
+impl Place for Labs {
+    fn listen(&self) -> Addresses {
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Addresses { user: any(USER), trunk: any(TRUNK), admin: SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN)) }
+    }
+
+    fn reach(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
+        let (from, to) = (self.name(dial.from), self.name(dial.to));
+        let ip = self.lab.address(from, to).with_context(|| format!("{from} and {to} are no neighbours"))?;
+        Ok(SocketAddr::from((ip, dial.at.port())))
+    }
+
+    fn spawn(&self, node: NodeId, command: Command) -> anyhow::Result<Running> {
+        Ok(Running::Lab(self.lab.spawn(self.name(node), command)?))
+    }
+
+    fn set(&self, link: LinkId, ways: &Ways) -> anyhow::Result<()> {
+        let handle = self.lab.handle();
+        handle.set(link.0, Way::Forward, ways.down.clone())?;
+        Ok(handle.set(link.0, Way::Reverse, ways.up.clone())?)
+    }
+
+    fn set_state(&self, link: LinkId, state: State) -> anyhow::Result<()> {
+        Ok(self.lab.handle().set_state(link.0, state)?)
+    }
+
+    fn links(&self) -> anyhow::Result<Vec<LinkState>> {
+        let counters = self.lab.counters()?;
+        let backlogs = self.lab.handle().backlogs()?;
+        let links = (0..).map(LinkId).zip(counters.links).zip(backlogs);
+        let state = |((link, of), waits)| LinkState { link, down: of.forward, up: of.reverse, waits };
+        Ok(links.map(state).collect())
+    }
+
+    fn lateness(&self) -> anyhow::Result<Lateness> {
+        Ok(self.lab.counters()?.lateness)
+    }
+
+    fn forget(&self) -> anyhow::Result<()> {
+        Ok(self.lab.handle().forget_lateness()?)
+    }
+}

@@ -1,0 +1,146 @@
+//! A fleet on loopback, each link through a UDP forwarder.
+
+use super::child::{Here, Running};
+use super::place::{Addresses, Dial, LinkState, Place};
+use anyhow::Context as _;
+use sluice_netem::model::{State, Way};
+use sluice_netem::proxy::{Config, Handle, Lateness, Proxy};
+use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+
+/// Forwarders, one per link.
+#[derive(Debug)]
+pub(super) struct Proxies {
+    /// The links as this engine lays them.
+    links: Vec<Ways>,
+    /// First ends of the links.
+    first: Vec<NodeId>,
+    seed: u64,
+    laid: Vec<Laid>,
+}
+
+#[derive(Debug)]
+struct Laid {
+    link: LinkId,
+    /// Which way clients send.
+    clients: Way,
+    at: SocketAddr,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Laid {
+    /// Conditions from the clients, and to them.
+    fn directions(&self, ways: &Ways) -> [(Way, sluice_netem::model::Direction); 2] {
+        let (forward, reverse) = match self.clients {
+            Way::Forward => (&ways.down, &ways.up),
+            Way::Reverse => (&ways.up, &ways.down),
+        };
+        [(Way::Forward, forward.clone()), (Way::Reverse, reverse.clone())]
+    }
+}
+
+impl Proxies {
+    pub(super) fn new(scenario: &Scenario, seed: u64, links: Vec<Ways>) -> Self {
+        let first = scenario.links.iter().map(|link| link.between[0]).collect();
+        Self { links, first, seed, laid: Vec::new() }
+    }
+
+    fn lay(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
+        let ways = self.links.get(dial.link.0).cloned().unwrap_or_default();
+        let clients = if self.first.get(dial.link.0) == Some(&dial.from) { Way::Forward } else { Way::Reverse };
+        let (forward, reverse) = match clients {
+            Way::Forward => (ways.down, ways.up),
+            Way::Reverse => (ways.up, ways.down),
+        };
+        let link = u32::try_from(dial.link.0).unwrap_or(u32::MAX);
+        let config = Config { seed: self.seed, link, ..Config::new(forward, reverse) };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let proxy = Proxy::bind(listen, dial.at, config)?;
+        let (at, handle) = (proxy.local_addr(), proxy.handle());
+        let run = move || {
+            if let Err(error) = proxy.run() {
+                tracing::error!(%error, "a forwarder has stopped");
+            }
+        };
+        let thread = thread::Builder::new().name(format!("link-{link}")).spawn(run).context("starting a forwarder")?;
+        self.laid.push(Laid { link: dial.link, clients, at, handle, thread: Some(thread) });
+        Ok(at)
+    }
+
+    fn of(&self, link: LinkId) -> impl Iterator<Item = &Laid> {
+        self.laid.iter().filter(move |laid| laid.link == link)
+    }
+}
+
+impl Drop for Proxies {
+    fn drop(&mut self) {
+        for laid in &self.laid {
+            laid.handle.stop();
+        }
+        for thread in self.laid.iter_mut().filter_map(|laid| laid.thread.take()) {
+            // It has said why it failed, if it has.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Place for Proxies {
+    fn listen(&self) -> Addresses {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Addresses { user: any, admin: any, trunk: any }
+    }
+
+    fn reach(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
+        // A process that starts again finds its link as it was.
+        match self.of(dial.link).next() {
+            Some(laid) => Ok(laid.at),
+            None => self.lay(dial),
+        }
+    }
+
+    fn spawn(&self, _: NodeId, mut command: Command) -> anyhow::Result<Running> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("starting {program}"))?;
+        Ok(Running::Here(Here::new(child)))
+    }
+
+    fn set(&self, link: LinkId, ways: &Ways) -> anyhow::Result<()> {
+        for laid in self.of(link) {
+            for (way, direction) in laid.directions(ways) {
+                laid.handle.set(way, direction);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_state(&self, link: LinkId, state: State) -> anyhow::Result<()> {
+        self.of(link).for_each(|laid| laid.handle.set_state(state));
+        Ok(())
+    }
+
+    fn links(&self) -> anyhow::Result<Vec<LinkState>> {
+        let state = |laid: &Laid| {
+            let report = laid.handle.report();
+            let (down, up) = match laid.clients {
+                Way::Forward => (report.forward, report.reverse),
+                Way::Reverse => (report.reverse, report.forward),
+            };
+            LinkState { link: laid.link, down, up, waits: laid.handle.backlog() }
+        };
+        Ok(self.laid.iter().map(state).collect())
+    }
+
+    /// The worst link is what the run is worth.
+    fn lateness(&self) -> anyhow::Result<Lateness> {
+        let all = self.laid.iter().map(|laid| laid.handle.report().lateness);
+        Ok(all.max_by_key(|lateness| lateness.p99_ns).unwrap_or_default())
+    }
+
+    fn forget(&self) -> anyhow::Result<()> {
+        self.laid.iter().for_each(|laid| laid.handle.forget_lateness());
+        Ok(())
+    }
+}
