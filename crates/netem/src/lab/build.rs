@@ -21,7 +21,7 @@ use std::process::Command;
 #[derive(Debug)]
 pub struct Lab {
     // Dropped first, so that it never reads what is gone.
-    engine: Engine,
+    _engine: Engine,
     handle: Handle,
     plan: Plan,
     medium: Medium,
@@ -53,7 +53,7 @@ impl Lab {
         let engine =
             Engine::start(ports, links.collect(), spec.priority).map_err(LabError::build("start the engine"))?;
         let handle = Handle::new(engine.shared(), spec.links.into_iter().map(|link| link.between).collect());
-        Ok(Self { engine, handle, plan, medium, nodes, _hub: hub })
+        Ok(Self { _engine: engine, handle, plan, medium, nodes, _hub: hub })
     }
 
     /// The address at which `node` reaches `peer`, if it does: of a neighbour the address of its end of the first link

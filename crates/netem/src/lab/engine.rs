@@ -30,8 +30,15 @@ const SPIN: Duration = Duration::from_micros(80);
 /// It does so only where packets leave this far apart. Closer ones would keep it from ever sleeping, and there it wakes
 /// up for one packet in time for the next.
 const SPARSE: Duration = Duration::from_micros(400);
+/// Packets in [`WINDOW`] from which on the engine looks only once per [`NAP`]: waking up for each of them costs more
+/// than moving it. 40,000 packets a second, 400 Mbit/s of long ones.
+const DENSE: u32 = 40;
+/// The time over which it counts.
+const WINDOW: Duration = Duration::from_millis(1);
+/// How long dense packets wait at most: well below what their delay is told to.
+const NAP: Duration = Duration::from_micros(80);
 /// Packets read from a link before others get their turn.
-const READ_MAX: usize = 64;
+const READ_MAX: u32 = 64;
 /// How long it sleeps at most, and how old its account of its own CPU time can be.
 const IDLE: Duration = Duration::from_millis(50);
 /// The version in the first byte of an IPv4 packet.
@@ -161,20 +168,55 @@ fn run(ports: &[Port], shared: &Shared, priority: Priority) -> io::Result<()> {
     }
     let mut polled: Vec<_> = ports.iter().map(|port| PollFd::new(port, PollFlags::IN)).collect();
     polled.push(PollFd::from_borrowed_fd(shared.wake.as_fd(), PollFlags::IN));
-    let mut worker =
-        Worker { ports, shared, flight: Flight::new(), ready: vec![true; ports.len()], left: Duration::ZERO };
+    let mut worker = Worker {
+        ports,
+        shared,
+        flight: Flight::new(),
+        ready: vec![true; ports.len()],
+        left: Duration::ZERO,
+        density: Density::default(),
+    };
     while !shared.stopping.load(Ordering::Acquire) {
         worker.turn()?;
-        let timeout = worker.timeout();
-        match poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        if worker.density.is_high {
+            wait(&mut polled[ports.len()..], NAP)?;
+            wait(&mut polled, Duration::ZERO)?;
+        } else {
+            wait(&mut polled, worker.sleep())?;
         }
         for (ready, polled) in worker.ready.iter_mut().zip(&polled) {
             *ready = !polled.revents().is_empty();
         }
     }
     Ok(())
+}
+
+fn wait(polled: &mut [PollFd<'_>], sleep: Duration) -> io::Result<()> {
+    // A conversion that fails is far above the limit.
+    let timeout = Timespec::try_from(sleep.min(IDLE)).unwrap_or_default();
+    match poll(polled, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How many packets have come lately.
+#[derive(Debug, Default)]
+struct Density {
+    since: Duration,
+    packets: u32,
+    is_high: bool,
+}
+
+impl Density {
+    fn count(&mut self, now: Duration, packets: u32) {
+        self.packets += packets;
+        let window = now.saturating_sub(self.since);
+        if window >= WINDOW {
+            self.is_high = self.packets >= DENSE && window < 2 * WINDOW;
+            (self.since, self.packets) = (now, 0);
+        }
+    }
 }
 
 struct Worker<'a> {
@@ -185,6 +227,7 @@ struct Worker<'a> {
     ready: Vec<bool>,
     /// When the last packet left.
     left: Duration,
+    density: Density,
 }
 
 impl Worker<'_> {
@@ -192,19 +235,21 @@ impl Worker<'_> {
     fn turn(&mut self) -> io::Result<()> {
         let shared = self.shared;
         let Ok(mut state) = shared.state.lock() else { return Err(io::Error::other("a user of the engine panicked")) };
-        self.write_due(&mut state);
+        let mut packets = self.write_due(&mut state);
         for port in 0..self.ports.len() {
             if self.ready[port] {
-                self.read_some(port, &mut state)?;
-                self.write_due(&mut state);
+                packets += self.read_some(port, &mut state)?;
+                packets += self.write_due(&mut state);
             }
         }
+        self.density.count(shared.now(), packets);
         state.tally.cpu_us = cpu_us();
         Ok(())
     }
 
-    fn read_some(&mut self, port: usize, state: &mut State) -> io::Result<()> {
-        for _ in 0..READ_MAX {
+    /// Returns how many packets it has read.
+    fn read_some(&mut self, port: usize, state: &mut State) -> io::Result<u32> {
+        for count in 0..READ_MAX {
             let Some(slot) = self.flight.room() else {
                 return self.overflow(port, state);
             };
@@ -212,12 +257,12 @@ impl Worker<'_> {
                 Ok(length) => length,
                 Err(error) => {
                     self.flight.release(slot);
-                    return nothing_read(error);
+                    return nothing_read(error).map(|()| count);
                 }
             };
             self.take(port, Packet { at: self.shared.now(), port: port ^ 1, slot, length, token: () }, state);
         }
-        Ok(())
+        Ok(READ_MAX)
     }
 
     /// Asks the model about a packet that came by `port`.
@@ -243,18 +288,20 @@ impl Worker<'_> {
     }
 
     /// Empties a port for whose packets there is no room: left waiting they would come late, and nobody would know.
-    fn overflow(&self, port: usize, state: &mut State) -> io::Result<()> {
+    fn overflow(&self, port: usize, state: &mut State) -> io::Result<u32> {
         let mut bytes = [0; PACKET_MAX];
-        for _ in 0..READ_MAX {
+        for count in 0..READ_MAX {
             match read(&self.ports[port], &mut bytes[..]) {
                 Ok(_) => state.tally.overflow += 1,
-                Err(error) => return nothing_read(error),
+                Err(error) => return nothing_read(error).map(|()| count),
             }
         }
-        Ok(())
+        Ok(READ_MAX)
     }
 
-    fn write_due(&mut self, state: &mut State) {
+    /// Returns how many packets were due.
+    fn write_due(&mut self, state: &mut State) -> u32 {
+        let mut count = 0;
         let mut now = self.shared.now();
         while let Some(packet) = self.flight.land(now) {
             let Packet { at, port, slot, length, token } = packet;
@@ -268,19 +315,19 @@ impl Worker<'_> {
             self.flight.release(slot);
             self.left = now;
             now = self.shared.now();
+            count += 1;
         }
+        count
     }
 
-    /// How long to sleep.
-    fn timeout(&self) -> Timespec {
+    /// How long to sleep when nothing comes.
+    fn sleep(&self) -> Duration {
         let now = self.shared.now();
-        let sleep = match self.flight.next() {
+        match self.flight.next() {
             None => IDLE,
             Some(next) if next.saturating_sub(self.left) < SPARSE => next.saturating_sub(now),
             Some(next) => next.saturating_sub(now + SPIN),
-        };
-        // A conversion that fails is far above the limit.
-        Timespec::try_from(sleep.min(IDLE)).unwrap_or_default()
+        }
     }
 }
 
