@@ -1,0 +1,62 @@
+//! What the harness itself promises; what controllers do at it is told elsewhere.
+
+use super::*;
+use sluice_netem::model::{Capacity, Queue, Rate, Span};
+use sluice_net::Congestion;
+
+fn live() -> Load {
+    Load::Frames { bytes: 10_000, every: Duration::from_millis(40), per_stream: 25 }
+}
+
+fn cubic() -> TransportProfile {
+    TransportProfile { congestion: Congestion::Cubic, ..TransportProfile::trunk() }
+}
+
+/// 25 ms each way, and a rate in Mbit/s with a queue of 100 ms.
+fn link(mbits: u64) -> [Direction; 2] {
+    let queue = Queue::Time(Span::from_millis(100));
+    let way = Direction::delayed(Span::from_millis(25))
+        .with_bottleneck(Capacity::Rate(Rate::megabits(mbits)), queue);
+    [way.clone(), way]
+}
+
+fn run(seed: u64, flows: Vec<Flow>) -> Pair {
+    let mut pair = Pair::new(seed, link(20), flows).unwrap();
+    pair.run_until(Duration::from_secs(3)).unwrap();
+    pair
+}
+
+#[test]
+fn frames_of_an_idle_link_take_its_delay() {
+    let pair = run(1, vec![Flow::new(cubic(), live())]);
+    assert_eq!(pair.failure(0), None);
+    let frames = pair.frames(0);
+    assert!(frames.len() > 70, "{}", frames.len());
+    let mut late: Vec<Duration> = frames.iter().filter_map(Frame::latency).collect();
+    late.sort_unstable();
+    assert!(late.len() + 2 >= frames.len());
+    // 25 ms, and 8 packets of 1,228 bytes at 20 Mbit/s.
+    assert!(late[0] >= Duration::from_millis(29), "{:?}", late[0]);
+    assert!(late[late.len() / 2] <= Duration::from_millis(33), "{:?}", late[late.len() / 2]);
+}
+
+#[test]
+fn a_greedy_flow_fills_the_link_and_its_queue() {
+    let pair = run(2, vec![Flow::new(cubic(), Load::Greedy)]);
+    let bits = pair.received(0) * 8;
+    assert!(bits > 40_000_000 && bits <= 60_000_000, "{bits} bits in 3 s of 20 Mbit/s");
+    let longest = pair.samples().iter().map(|sample| sample.queue).max().unwrap();
+    assert!(longest > Duration::from_millis(50) && longest <= Duration::from_millis(101), "{longest:?}");
+}
+
+#[test]
+fn a_seed_replays_packet_for_packet() {
+    let hash = |seed| {
+        let flows = vec![Flow::new(cubic(), live()), Flow::new(cubic(), Load::Greedy).starting(Duration::from_secs(1))];
+        run(seed, flows).trace_hash()
+    };
+    let first = hash(3);
+    assert_eq!(first, hash(3));
+    assert_eq!(first, hash(3));
+    assert_ne!(first, hash(4));
+}
