@@ -6,7 +6,7 @@ use crate::sidefile::SideFile;
 use bytes::Bytes;
 use sluice_media::catalog::Broadcast;
 use sluice_media::fmp4::Muxer;
-use sluice_media::{Received, Unpackager};
+use sluice_media::{Received, UnpackError, Unpackager};
 use sluice_moqt::types::ObjectStatus;
 
 /// Writes the stream as it can be decoded: from a video group on, interleaved, gaps left as gaps.
@@ -55,24 +55,24 @@ impl Output {
             object: object.at.object,
             properties: object.properties.clone(),
             payload: object.payload.clone(),
+            arrived: object.arrived,
         };
         let result = stream.unpackager.push(received);
-        self.drain();
-        if let Err(error) = result {
-            self.complain(&error);
-        }
+        self.settle(result);
     }
 
     pub(crate) fn end_group(&mut self, track: &Bytes, group: u64) {
-        let Some(stream) = &mut self.stream else { return };
-        let Some(index) = stream.catalog.renditions.iter().position(|r| r.name.as_bytes() == &track[..]) else {
-            return;
-        };
-        let result = stream.unpackager.end_group(index, group);
-        self.drain();
-        if let Err(error) = result {
-            self.complain(&error);
-        }
+        self.with_track(track, |unpackager, index| unpackager.end_group(index, group));
+    }
+
+    /// The track's group ids begin anew: another publisher took over.
+    pub(crate) fn restart(&mut self, track: &Bytes) {
+        self.with_track(track, Unpackager::restart);
+    }
+
+    /// Times that another publisher took over whose timestamps began anew: its pictures follow after a gap.
+    pub(crate) fn takeovers(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.unpackager.takeovers())
     }
 
     /// Whether whoever read the output has gone.
@@ -99,6 +99,22 @@ impl Output {
             }
         }
         self.file.finish()
+    }
+
+    fn with_track(&mut self, track: &Bytes, step: impl FnOnce(&mut Unpackager, usize) -> Result<(), UnpackError>) {
+        let Some(stream) = &mut self.stream else { return };
+        let Some(index) = stream.catalog.renditions.iter().position(|r| r.name.as_bytes() == &track[..]) else {
+            return;
+        };
+        let result = step(&mut stream.unpackager, index);
+        self.settle(result);
+    }
+
+    fn settle(&mut self, result: Result<(), UnpackError>) {
+        self.drain();
+        if let Err(error) = result {
+            self.complain(&error);
+        }
     }
 
     fn drain(&mut self) {

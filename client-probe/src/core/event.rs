@@ -62,6 +62,11 @@ pub enum Event {
         /// Group.
         group: u64,
     },
+    /// The group ids of a track begin anew below the ones that were: another publisher took over.
+    Restart {
+        /// Track name.
+        track: Bytes,
+    },
     /// The publisher ended every chosen track.
     Ended,
     /// The answer to a ping.

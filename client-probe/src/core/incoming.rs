@@ -143,6 +143,7 @@ impl Incoming {
         self.finish(out);
         self.groups.clear();
         self.floor = 0;
+        out.push_back(Event::Restart { track: self.track.clone() });
     }
 
     /// Nothing more will come: all groups end.
@@ -251,6 +252,7 @@ mod tests {
                     Event::Object(o) => format!("{}/{}", o.at.group, o.at.object),
                     Event::GroupEnd { group, .. } => format!("{group}."),
                     Event::Cut { group, .. } => format!("{group}!"),
+                    Event::Restart { .. } => "anew".to_owned(),
                     Event::Up
                     | Event::Down { .. }
                     | Event::Resolve { .. }
@@ -330,6 +332,17 @@ mod tests {
         track.receive(9, 0, Via::Subgroup);
         assert_eq!(track.incoming.disconnect(&mut track.out), Some(8));
         assert_eq!(track.incoming.disconnect(&mut track.out), Some(9));
+    }
+
+    #[test]
+    fn a_publisher_that_numbers_anew_is_told_after_the_end_of_the_old_groups() {
+        let mut track = Track::new();
+        track.incoming.open_stream(7);
+        track.receive(7, 0, Via::Subgroup);
+        track.incoming.disconnect(&mut track.out);
+        track.incoming.restart(&mut track.out);
+        track.receive(2, 0, Via::Subgroup);
+        assert_eq!(track.events(), "7/0 7. anew 2/0");
     }
 
     #[test]

@@ -86,6 +86,38 @@ fn watch_writes_a_decodable_file_a_manifest_and_a_summary() {
 }
 
 #[test]
+fn watch_goes_on_with_a_publisher_that_was_killed_and_started_again() {
+    let (folder, out) = (folder("takeover"), Memory::default());
+    let line = format!("p watch moqt://h/live/demo --for 12s --output {}/o.mp4 --format json", folder.display());
+    let mut world = Wire::new(host(watching(&line), &out), Station::new(None).host());
+    world.run(ms(5300));
+    world.cut();
+    world.door = Door::Shut;
+    world.run(ms(2000));
+    // The first one lived for longer than the second one will.
+    world.b = Station::new(None).host();
+    world.door = Door::Open;
+    world.run(ms(4800));
+    assert_eq!(world.a.take_outcome().unwrap().unwrap(), Exit::Ok);
+    let summary = last_json(&out);
+    assert_eq!((summary["publisher_changes"].as_u64(), summary["groups_skipped"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(summary["objects_lost"], 0);
+
+    let mut demuxer = Demuxer::new(Limits::default());
+    demuxer.push(&std::fs::read(folder.join("o.mp4")).unwrap()).unwrap();
+    demuxer.finish().unwrap();
+    let scale = f64::from(demuxer.tracks().unwrap()[0].timescale);
+    let times: Vec<f64> = std::iter::from_fn(|| demuxer.poll_frame())
+        .filter(|frame| frame.track == 0)
+        .map(|frame| frame.dts as f64 / scale)
+        .collect();
+    let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 0.1).collect();
+    assert!(gaps.len() == 1 && (2.0..3.0).contains(&gaps[0]), "{gaps:?}");
+    assert!(times.len() as f64 > 9.0 * FRAMES_PER_SECOND && times.is_sorted_by(|a, b| a < b), "{} frames", times.len());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn watch_gives_up_with_the_code_of_what_is_wrong() {
     let line = "p watch moqt://h/live/demo --timeout 2s";
     let mut world = Wire::new(host(watching(line), &Memory::default()), Station::new(None).host());

@@ -231,6 +231,11 @@ impl Driver for Loading {
                     tally.end_group(group);
                 }
             }
+            Event::Restart { track } => {
+                if let Some(tally) = self.tally(link, track) {
+                    tally.restart();
+                }
+            }
             Event::Cut { track, group } => {
                 if let Some(tally) = self.tally(link, track) {
                     tally.cut(group);

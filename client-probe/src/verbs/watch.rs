@@ -31,6 +31,8 @@ pub(crate) struct Watching {
     output: Option<Output>,
     tracks: BTreeMap<Bytes, TrackTally>,
     latency: Latency,
+    /// Changes of the publisher that were told.
+    changes: u64,
     clock: Clock,
     over: Option<anyhow::Result<Exit>>,
 }
@@ -55,6 +57,7 @@ struct Summary {
     objects_received: u64,
     objects_lost: u64,
     groups_skipped: u64,
+    publisher_changes: u64,
     bytes_received: u64,
     latency_seconds: Option<Quantiles>,
     reconnects: u64,
@@ -82,6 +85,7 @@ impl Watching {
             output,
             tracks: BTreeMap::new(),
             latency: Latency::default(),
+            changes: 0,
             clock: Clock { started: None, joined: None, until: None, report: None, progress, reconnects: 0 },
             over: None,
         })
@@ -92,7 +96,8 @@ impl Watching {
             manifest.line(object.record());
         }
         let tally = self.tracks.entry(object.track.clone()).or_default();
-        tally.object(object);
+        let pause = tally.object(object);
+        let changes = tally.publisher_changes;
         if object.rendition.is_some() {
             if self.clock.joined.is_none() {
                 self.clock.joined = self.clock.started.map(|at| object.arrived.saturating_duration_since(at));
@@ -101,6 +106,27 @@ impl Watching {
         }
         if let Some(output) = &mut self.output {
             output.object(object);
+        }
+        if object.rendition.is_some() {
+            self.tell_changes(changes, pause);
+        }
+    }
+
+    /// Says once for all tracks that another publisher took over. Timestamps that begin anew under ids that go on show
+    /// in the output alone.
+    fn tell_changes(&mut self, changes: u64, pause: Option<Duration>) {
+        let seen = changes.max(self.output.as_ref().map_or(0, Output::takeovers));
+        if seen <= self.changes {
+            return;
+        }
+        self.changes = seen;
+        self.clock.progress.clear();
+        match pause {
+            Some(pause) => report::note(format_args!(
+                "another publisher took over after {:.1} s without objects",
+                pause.as_secs_f64()
+            )),
+            None => report::note("the stream's timestamps began anew: another publisher took over"),
         }
     }
 
@@ -147,6 +173,7 @@ impl Watching {
             objects_received: all.objects,
             objects_lost: all.objects_lost,
             groups_skipped: all.groups_skipped,
+            publisher_changes: self.changes,
             bytes_received: all.bytes,
             latency_seconds: self.latency.quantiles(),
             reconnects: self.clock.reconnects,
@@ -198,6 +225,12 @@ impl Driver for Watching {
                 self.tracks.entry(track.clone()).or_default().end_group(group);
                 if let Some(output) = &mut self.output {
                     output.end_group(&track, group);
+                }
+            }
+            Event::Restart { track } => {
+                self.tracks.entry(track.clone()).or_default().restart();
+                if let Some(output) = &mut self.output {
+                    output.restart(&track);
                 }
             }
             Event::Cut { track, group } => self.tracks.entry(track).or_default().cut(group),
@@ -273,6 +306,9 @@ impl fmt::Display for Summary {
         write!(f, "{} objects in {:.1} s, {} lost", self.objects_received, self.seconds, self.objects_lost)?;
         if self.reconnects > 0 {
             write!(f, ", {} connections lost", self.reconnects)?;
+        }
+        if self.publisher_changes > 0 {
+            write!(f, ", {} changes of the publisher", self.publisher_changes)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Nanoseconds per second.
-const NANOS: u32 = 1_000_000_000;
+pub(crate) const NANOS: u32 = 1_000_000_000;
 
 /// Kind of media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use sluice_media::{
     Broadcast, ContainerKind, Event, Frame, Interleaver, Looper, Object, Options, Packager, Received, TrackInfo,
     Unpackager, stamp_micros, testpattern,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ALL: [ContainerKind; 3] = [ContainerKind::Cmaf, ContainerKind::Legacy, ContainerKind::Loc];
 
@@ -34,13 +34,24 @@ fn package(tracks: &[TrackInfo], frames: &[Frame], container: ContainerKind) -> 
     (broadcast, std::iter::from_fn(|| packager.poll_event()).collect())
 }
 
+/// A pure crate's tests have no other instant to start from.
+#[expect(clippy::disallowed_methods, reason = "a base for differences")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn received(object: Object, start: Instant) -> Received {
+    let arrived = start + object.decode_time;
+    let Object { track, group, object, properties, payload, .. } = object;
+    Received { track, group, object, properties, payload, arrived }
+}
+
 fn unpack(broadcast: &Broadcast, events: impl IntoIterator<Item = Event>) -> (Vec<TrackInfo>, Vec<Frame>) {
     let mut unpackager = Unpackager::new(broadcast).unwrap();
+    let start = start();
     for event in events {
         match event {
-            Event::Object(Object { track, group, object, properties, payload, .. }) => {
-                unpackager.push(Received { track, group, object, properties, payload }).unwrap();
-            }
+            Event::Object(object) => unpackager.push(received(object, start)).unwrap(),
             Event::EndOfGroup { track, group, .. } => unpackager.end_group(track, group).unwrap(),
         }
     }
@@ -82,6 +93,62 @@ fn every_container_brings_the_frames_back() {
         let (again_tracks, again_frames) = demux(&mux(&read_tracks, &read_frames));
         assert_eq!(essence(&again_tracks, &again_frames), essence(&tracks, &frames), "{container:?}");
         assert!(again_frames.iter().zip(&frames).all(|(a, b)| a.data == b.data));
+    }
+}
+
+/// Presentation times of one track in seconds.
+fn seconds(tracks: &[TrackInfo], frames: &[Frame], track: usize) -> Vec<f64> {
+    frames.iter().filter(|f| f.track == track).map(|f| f.pts as f64 / f64::from(tracks[track].timescale)).collect()
+}
+
+#[test]
+fn the_output_goes_on_with_a_publisher_that_was_killed_and_started_again() {
+    const PAUSE: Duration = Duration::from_secs(3);
+    let (tracks, frames) = demux(&testpattern());
+    for (container, first_group) in ALL.into_iter().zip([500_000, 1010, 3]) {
+        let (broadcast, events) = package(&tracks, &frames, container);
+        let mut again = Packager::new(&tracks, Options { first_group, container }).unwrap();
+        frames.iter().for_each(|frame| again.push(frame.clone(), None).unwrap());
+        again.finish();
+
+        let mut unpackager = Unpackager::new(&broadcast).unwrap();
+        let start = start();
+        // Killed in the middle of its fourth group: nothing says that this one has ended.
+        let killed = events.into_iter().take(3 * (24 + 45 + 2) + 30);
+        let mut last = Duration::ZERO;
+        for event in killed {
+            match event {
+                Event::Object(object) => {
+                    last = last.max(object.decode_time);
+                    unpackager.push(received(object, start)).unwrap();
+                }
+                Event::EndOfGroup { track, group, .. } => unpackager.end_group(track, group).unwrap(),
+            }
+        }
+        if first_group < 1000 {
+            (0..tracks.len()).for_each(|track| unpackager.restart(track).unwrap());
+        }
+        while let Some(event) = again.poll_event() {
+            match event {
+                Event::Object(object) => unpackager.push(received(object, start + last + PAUSE)).unwrap(),
+                Event::EndOfGroup { track, group, .. } => unpackager.end_group(track, group).unwrap(),
+            }
+        }
+        unpackager.finish().unwrap();
+        assert_eq!((unpackager.takeovers(), unpackager.lost_groups() <= 2), (1, true), "{container:?}");
+        let read: Vec<Frame> = std::iter::from_fn(|| unpackager.poll_frame()).collect();
+        let read_tracks = unpackager.tracks().unwrap().to_vec();
+        for track in 0..tracks.len() {
+            let whole = frames.iter().filter(|f| f.track == track).count();
+            let mut times = seconds(&read_tracks, &read, track);
+            assert!(times.len() > whole + whole / 2, "{container:?}: {} of track {track}", times.len());
+            // What began last is the second publisher's, every frame of it.
+            let second = times.split_off(times.len() - whole);
+            let reached = times.iter().copied().fold(0.0, f64::max);
+            let pause = second.iter().copied().fold(f64::MAX, f64::min) - reached;
+            assert!((2.9..3.2).contains(&pause), "{container:?}: track {track} pauses for {pause} s");
+        }
+        demux(&mux(&read_tracks, &read));
     }
 }
 
@@ -294,14 +361,15 @@ proptest! {
         let (tracks, frames) = demux(&testpattern());
         let (broadcast, events) = package(&tracks, &frames[..60], ALL[container]);
         let mut unpackager = Unpackager::new(&broadcast).unwrap();
+        let start = start();
         for (index, object) in objects(&events).enumerate() {
             let mut payload = object.payload.to_vec();
             for (_, at, value) in damage.iter().filter(|(target, ..)| *target == index) {
                 let at = at % payload.len();
                 payload[at] = *value;
             }
-            let Object { track, group, object, properties, .. } = object.clone();
-            let _ = unpackager.push(Received { track, group, object, properties, payload: payload.into() });
+            let damaged = Object { payload: payload.into(), ..object.clone() };
+            let _ = unpackager.push(received(damaged, start));
         }
         let _ = unpackager.finish();
         let mut muxer = Muxer::new(unpackager.tracks().unwrap()).unwrap();

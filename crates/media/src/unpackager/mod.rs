@@ -2,6 +2,7 @@
 
 mod order;
 mod reader;
+mod timebase;
 
 use crate::annexb;
 use crate::catalog::Broadcast;
@@ -11,7 +12,8 @@ use crate::interleave::Interleaver;
 use bytes::Bytes;
 use order::Incoming;
 use reader::Reader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use timebase::Timebase;
 
 /// How far one track may be ahead of a silent one before the output goes on without it.
 const LEAD: Duration = Duration::from_secs(6);
@@ -34,6 +36,8 @@ pub struct Received {
     pub properties: Bytes,
     /// Payload.
     pub payload: Bytes,
+    /// When it arrived: the pause between two publishers is taken from it.
+    pub arrived: Instant,
 }
 
 /// Why an object was not used.
@@ -63,7 +67,8 @@ pub enum UnpackError {
 /// Takes the objects of a broadcast's tracks in any order across groups and tracks and gives frames in decode order.
 ///
 /// It starts at the first group of video that arrives from its beginning, with the sound that plays from there on. A
-/// group that stays unfinished while newer ones pile up is given up; what is missing is a gap in the timestamps.
+/// group that stays unfinished while newer ones pile up is given up; what is missing is a gap in the timestamps. Where
+/// another publisher takes over and its timestamps begin anew, the frames go on after the pause between the two.
 #[derive(Debug)]
 pub struct Unpackager {
     readers: Vec<Reader>,
@@ -71,6 +76,7 @@ pub struct Unpackager {
     /// Some configuration has not come yet.
     unconfigured: usize,
     merger: Interleaver,
+    timebase: Timebase,
     /// Where the output starts, in nanoseconds, once known.
     start: Option<i64>,
 }
@@ -100,7 +106,7 @@ impl Unpackager {
         let infos: Vec<_> = readers.iter().map(Reader::info).collect();
         let unconfigured = readers.iter().filter(|r| r.lacks_config()).count();
         let merger = Interleaver::new(&infos, LEAD);
-        Ok(Self { readers, infos, unconfigured, merger, start: None })
+        Ok(Self { readers, infos, unconfigured, merger, timebase: Timebase::default(), start: None })
     }
 
     /// Takes one object; then drain [`Self::poll_frame`]. Late and repeated objects are ignored.
@@ -108,12 +114,11 @@ impl Unpackager {
     /// # Errors
     /// The object is of no use; everything else goes on.
     pub fn push(&mut self, received: Received) -> Result<(), UnpackError> {
-        let Received { track, group, object, properties, payload } = received;
-        let reader = self.reader(track).ok_or(UnpackError::UnknownTrack(track))?;
-        reader.push(group, object, Incoming { properties, payload });
-        let result = reader.read();
-        self.collect();
-        result
+        let Received { track, group, object, properties, payload, arrived } = received;
+        self.with_reader(track, |reader, timebase| {
+            reader.push(group, object, Incoming { arrived, properties, payload });
+            reader.read(timebase)
+        })
     }
 
     /// No more objects of this group will come: its stream was finished or reset.
@@ -121,11 +126,19 @@ impl Unpackager {
     /// # Errors
     /// An object that could be read only now is broken.
     pub fn end_group(&mut self, track: usize, group: u64) -> Result<(), UnpackError> {
-        let reader = self.reader(track).ok_or(UnpackError::UnknownTrack(track))?;
-        reader.end_group(group);
-        let result = reader.read();
-        self.collect();
-        result
+        self.with_reader(track, |reader, timebase| {
+            reader.end_group(group);
+            reader.read(timebase)
+        })
+    }
+
+    /// The track's group ids begin anew below the ones that were: another publisher took over. What waits for missing
+    /// objects of the old one is given up. (Ids that go on above the old ones need no word.)
+    ///
+    /// # Errors
+    /// An object that could be read only now is broken.
+    pub fn restart(&mut self, track: usize) -> Result<(), UnpackError> {
+        self.with_reader(track, Reader::restart)
     }
 
     /// No more objects at all.
@@ -133,7 +146,7 @@ impl Unpackager {
     /// # Errors
     /// An object that could be read only now is broken.
     pub fn finish(&mut self) -> Result<(), UnpackError> {
-        let results: Vec<_> = self.readers.iter_mut().map(Reader::finish).collect();
+        let results: Vec<_> = self.readers.iter_mut().map(|reader| reader.finish(&mut self.timebase)).collect();
         self.collect();
         self.merger.finish();
         results.into_iter().collect()
@@ -164,9 +177,22 @@ impl Unpackager {
         self.readers.iter().map(Reader::lost_groups).sum()
     }
 
+    /// Times that another publisher took over, whose timestamps began anew.
+    #[must_use]
+    pub const fn takeovers(&self) -> u64 {
+        self.timebase.takeovers()
+    }
+
     /// Readers stand by themselves; unreadable renditions have none.
-    fn reader(&mut self, track: usize) -> Option<&mut Reader> {
-        self.readers.iter_mut().find(|r| r.index() == track)
+    fn with_reader(
+        &mut self,
+        track: usize,
+        step: impl FnOnce(&mut Reader, &mut Timebase) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
+        let reader = self.readers.iter_mut().find(|r| r.index() == track).ok_or(UnpackError::UnknownTrack(track))?;
+        let result = step(reader, &mut self.timebase);
+        self.collect();
+        result
     }
 
     fn collect(&mut self) {

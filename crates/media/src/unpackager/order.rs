@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Newer groups that may pile up before an unfinished one is given up, or a missing id is taken for one that does not
 /// exist.
@@ -10,12 +11,16 @@ const PATIENCE: usize = 3;
 const MAX_HELD: usize = 64;
 /// Groups kept while none has come from its beginning.
 const MAX_WAITING: usize = 16;
+/// No network brings groups out of order by more ids than this: a longer jump is another publisher's numbering, and
+/// nothing lies between.
+const MAX_REORDERED: u64 = 64;
 /// Bytes that may wait in one track.
 const MAX_BYTES: usize = 64 << 20;
 
 /// An object whose turn has not come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Incoming {
+    pub(super) arrived: Instant,
     pub(super) properties: Bytes,
     pub(super) payload: Bytes,
 }
@@ -85,6 +90,11 @@ impl Order {
         self.finished = true;
     }
 
+    /// The numbering begins anew: what is not out by now never comes.
+    pub(super) fn restart(&mut self) {
+        *self = Self { lost: self.lost, ..Self::default() };
+    }
+
     pub(super) const fn lost_groups(&self) -> u64 {
         self.lost
     }
@@ -151,7 +161,8 @@ impl Order {
         }
         self.floor = Some(following);
         let lowest = *self.groups.first_key_value()?.0;
-        (lowest == following || self.impatient(lowest) || self.groups.len() >= PATIENCE).then_some(lowest)
+        let due = lowest == following || lowest.saturating_sub(following) > MAX_REORDERED;
+        (due || self.impatient(lowest) || self.groups.len() >= PATIENCE).then_some(lowest)
     }
 }
 
@@ -159,8 +170,10 @@ impl Order {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a pure crate's tests have no other instant; nothing depends on it")]
     fn object(order: &mut Order, group: u64, object: u64) {
-        order.push(group, object, Incoming { properties: Bytes::new(), payload: Bytes::from_static(b"x") });
+        let arrived = Instant::now();
+        order.push(group, object, Incoming { arrived, properties: Bytes::new(), payload: Bytes::from_static(b"x") });
     }
 
     fn drain(order: &mut Order) -> Vec<(u64, u64)> {
@@ -234,5 +247,20 @@ mod tests {
         assert_eq!(drain(&mut order), [(20, 0)]);
         order.finish();
         assert_eq!(drain(&mut order), [(30, 0), (40, 0)]);
+    }
+
+    #[test]
+    fn another_numbering_is_not_waited_for() {
+        let mut order = Order::default();
+        object(&mut order, 10, 0);
+        order.end_group(10);
+        object(&mut order, 5000, 0);
+        assert_eq!(drain(&mut order), [(10, 0), (5000, 0)]);
+        // Below what was read, it has to be said.
+        object(&mut order, 7, 0);
+        assert_eq!(drain(&mut order), []);
+        order.restart();
+        object(&mut order, 7, 0);
+        assert_eq!(drain(&mut order), [(7, 0)]);
     }
 }

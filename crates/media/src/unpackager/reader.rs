@@ -2,11 +2,13 @@
 
 use super::UnpackError;
 use super::order::{Incoming, Next, Order};
+use super::timebase::{Follows, Place, Timebase};
 use crate::annexb;
 use crate::catalog::Rendition;
 use crate::container::{ContainerError, Decoder, First};
-use crate::frame::{Frame, TrackInfo, to_nanos};
+use crate::frame::{Frame, NANOS, TrackInfo, rescale_nearest, to_nanos};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Frames of one group held to work out decode times.
 const MAX_GROUP_FRAMES: usize = 8192;
@@ -26,11 +28,21 @@ pub(super) struct Reader {
     /// Decode times have to be worked out per group.
     guess: Option<Guess>,
     length_prefix: bool,
-    /// No object of the current group was read yet.
-    at_start: bool,
+    reading: Reading,
     first_time: Option<i64>,
     last_dts: Option<i64>,
     frames: VecDeque<Frame>,
+}
+
+/// The group being read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Its id; the last one's between two groups.
+    group: Option<u64>,
+    /// A frame of it was kept.
+    begun: bool,
+    /// Which publisher's times these are.
+    place: Place,
 }
 
 /// The frames of the group so far, and the largest reordering delay seen.
@@ -67,7 +79,7 @@ impl Reader {
             order: Order::default(),
             lead,
             guess,
-            at_start: true,
+            reading: Reading::default(),
             first_time: None,
             last_dts: None,
             frames: VecDeque::new(),
@@ -103,9 +115,16 @@ impl Reader {
         self.order.end_group(group);
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), UnpackError> {
+    pub(super) fn finish(&mut self, base: &mut Timebase) -> Result<(), UnpackError> {
         self.order.finish();
-        self.read()
+        self.read(base)
+    }
+
+    /// The track's numbering begins anew, after what is here.
+    pub(super) fn restart(&mut self, base: &mut Timebase) -> Result<(), UnpackError> {
+        let result = self.finish(base);
+        self.order.restart();
+        result
     }
 
     pub(super) fn poll_frame(&mut self) -> Option<Frame> {
@@ -113,19 +132,19 @@ impl Reader {
     }
 
     /// Reads all objects whose turn has come; the first error is told, the objects behind it are read all the same.
-    pub(super) fn read(&mut self) -> Result<(), UnpackError> {
+    pub(super) fn read(&mut self, base: &mut Timebase) -> Result<(), UnpackError> {
         let mut result = Ok(());
         while let Some(next) = self.order.poll() {
             match next {
                 Next::Object { group, object, incoming } => {
-                    if let Err(cause) = self.read_object(&incoming, object)
+                    if let Err(cause) = self.read_object(base, (group, object), &incoming)
                         && result.is_ok()
                     {
                         result = Err(UnpackError::Object { track: self.name.clone(), group, object, cause });
                     }
                 }
                 Next::GroupEnd => {
-                    self.at_start = true;
+                    self.reading.begun = false;
                     self.settle_group();
                 }
             }
@@ -133,31 +152,51 @@ impl Reader {
         result
     }
 
-    fn read_object(&mut self, incoming: &Incoming, object: u64) -> Result<(), ContainerError> {
+    fn read_object(
+        &mut self,
+        base: &mut Timebase,
+        (group, object): (u64, u64),
+        incoming: &Incoming,
+    ) -> Result<(), ContainerError> {
         let first = if object == 0 { First::Yes } else { First::No };
-        for mut frame in self.decoder.decode(&incoming.properties, &incoming.payload, first)? {
+        for frame in self.decoder.decode(&incoming.properties, &incoming.payload, first)? {
             // A group whose beginning is lost is of no use up to its next keyframe.
-            if self.at_start && !frame.keyframe {
-                continue;
-            }
-            self.at_start = false;
-            frame.dts = frame.dts.saturating_add(self.lead);
-            frame.pts = frame.pts.saturating_add(self.lead);
-            if self.length_prefix {
-                frame.data = annexb::to_length_prefixed(&frame.data);
-            }
-            match &mut self.guess {
-                Some(guess) => {
-                    guess.bytes = guess.bytes.saturating_add(frame.data.len());
-                    guess.group.push(frame);
-                    if guess.group.len() >= MAX_GROUP_FRAMES || guess.bytes >= MAX_GROUP_BYTES {
-                        self.settle_group();
-                    }
-                }
-                None => self.give(frame),
+            if self.reading.begun || frame.keyframe {
+                let frame = self.place(base, group, (frame, incoming.arrived));
+                self.keep(frame);
             }
         }
         Ok(())
+    }
+
+    /// Moves the frame from its publisher's time to the output's.
+    fn place(&mut self, base: &mut Timebase, group: u64, (mut frame, arrived): (Frame, Instant)) -> Frame {
+        let scale = self.info.timescale;
+        let time = to_nanos(frame.pts, scale);
+        if !std::mem::replace(&mut self.reading.begun, true) {
+            let last = self.reading.group.replace(group);
+            let directly = last.is_some_and(|last| last.checked_add(1) == Some(group));
+            let follows = if directly { Follows::Directly } else { Follows::Beyond };
+            base.begin(&mut self.reading.place, (time, follows), arrived);
+        }
+        let end = to_nanos(frame.pts.saturating_add(i64::from(frame.duration)), scale);
+        base.advance(&mut self.reading.place, (time, end), arrived);
+        let shift = self.lead.saturating_add(rescale_nearest(self.reading.place.offset(), NANOS, scale));
+        frame.dts = frame.dts.saturating_add(shift);
+        frame.pts = frame.pts.saturating_add(shift);
+        frame
+    }
+
+    fn keep(&mut self, mut frame: Frame) {
+        if self.length_prefix {
+            frame.data = annexb::to_length_prefixed(&frame.data);
+        }
+        let Some(guess) = &mut self.guess else { return self.give(frame) };
+        guess.bytes = guess.bytes.saturating_add(frame.data.len());
+        guess.group.push(frame);
+        if guess.group.len() >= MAX_GROUP_FRAMES || guess.bytes >= MAX_GROUP_BYTES {
+            self.settle_group();
+        }
     }
 
     /// Decode times of a whole group: presentation times in rising order, moved back until none is after its own.
