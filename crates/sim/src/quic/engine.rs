@@ -151,7 +151,9 @@ impl<A: Hosted> Engine<A> {
     }
 
     /// Starts a program; it gets its first turn at the present instant.
-    pub(super) fn start(&mut self, host: HostId, shard: Shard<VirtualSocket, A>) {
+    pub(super) fn start(&mut self, host: HostId, mut shard: Shard<VirtualSocket, A>) {
+        // What the app has wanted since it was made.
+        shard.with_app(|_, _| {});
         self.slots[host.0].shard = Some(shard);
         self.slots[host.0].running = Running::Yes;
         self.schedule(host, Some(self.now()));

@@ -66,7 +66,10 @@ fn viewers(world: &World) -> Vec<NodeId> {
 
 /// Objects that each viewer has got of its one track.
 fn objects(world: &World) -> Vec<u64> {
-    let of = |id: NodeId| world.watch().deliveries(id).iter().map(|delivery| delivery.figures().objects).sum();
+    let of = |id: NodeId| {
+        let figures = world.watch().deliveries(id).iter().map(|delivery| delivery.figures());
+        figures.map(|figures| figures.objects + figures.fetched).sum()
+    };
     viewers(world).into_iter().map(of).collect()
 }
 
@@ -74,8 +77,8 @@ fn objects(world: &World) -> Vec<u64> {
 fn every_viewer_gets_the_stream_of_a_publisher_at_another_edge() {
     let world = run(plan(1, 4, 5));
     for (viewer, objects) in objects(&world).into_iter().enumerate() {
-        // 25 per second, but for the start.
-        assert!(objects > 80, "viewer {viewer} has {objects}");
+        // 25 per second, but for the start: who comes before the publisher asks again after a second.
+        assert!(objects > 65, "viewer {viewer} has {objects}");
     }
 }
 
