@@ -136,6 +136,7 @@ fn packet_socket(interface: Interface) -> io::Result<OwnedFd> {
     if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
         sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
     }
+    sys::skip_queue(&socket)?;
     bind(&socket, &PacketAddress::new(interface.index()))?;
     Ok(socket)
 }

@@ -273,7 +273,7 @@ impl Worker<'_> {
             state.tally.foreign += 1;
             return self.flight.release(slot);
         }
-        match state.links[port / 2].from_end(port % 2).offer(now, length - header) {
+        match state.links[port / 2].at_end(port % 2).offer(now, length - header) {
             Verdict::Drop(_) => self.flight.release(slot),
             Verdict::Deliver { at, copy, queued: _, token } => {
                 if let Some(at) = copy {
@@ -307,7 +307,7 @@ impl Worker<'_> {
             let Packet { at, port, slot, length, token } = packet;
             // It came by the other port of the link.
             let from = port ^ 1;
-            if state.links[from / 2].from_end(from % 2).arrives(at, token) {
+            if state.links[from / 2].at_end(from % 2).arrives(at, token) {
                 let sent = write(&self.ports[port], &self.flight.bytes(slot)[..length]);
                 state.tally.refused += u64::from(sent.is_err());
                 state.late.record(now.saturating_sub(at));

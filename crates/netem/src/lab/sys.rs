@@ -3,10 +3,10 @@
 //! Every block names what makes it sound; nothing here keeps a pointer past its call.
 #![expect(
     unsafe_code,
-    reason = "unshare, two ioctls, sockaddr_ll, sched_setscheduler and pre_exec have no safe wrapper"
+    reason = "unshare, two ioctls, sockaddr_ll, two of libc's calls and pre_exec have no safe wrapper"
 )]
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -109,6 +109,20 @@ unsafe impl SocketAddrArg for PacketAddress {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         const LENGTH: SocketAddrLen = 20;
         f(ptr::from_ref(self).cast(), LENGTH)
+    }
+}
+
+/// Has what is written to a packet socket skip the interface's queue. The queue of an interface whose other end comes
+/// up later drops everything until a worker of the kernel has noticed that, up to a second later.
+pub(super) fn skip_queue(socket: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
+    let descriptor = socket.as_fd().as_raw_fd();
+    let value = ptr::from_ref(&on).cast();
+    // SAFETY: the value is read within the call, and the length is its size.
+    match unsafe { libc::setsockopt(descriptor, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, value, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

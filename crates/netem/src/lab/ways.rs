@@ -19,7 +19,7 @@ impl Ways {
     }
 
     /// The direction of packets that come from the first end (0) or the second (1).
-    pub(super) fn from_end(&mut self, end: usize) -> &mut Link {
+    pub(super) fn at_end(&mut self, end: usize) -> &mut Link {
         &mut self.links[end]
     }
 
