@@ -128,6 +128,7 @@ impl Serving {
             class: Class::Live,
             timeouts: effective(params.timeouts, track),
             max_lag_groups: MAX_LAG_GROUPS,
+            max_lag_age: None,
             forward,
         };
         let cursor = Cursor::new(config, &track.log);

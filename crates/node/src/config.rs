@@ -84,6 +84,9 @@ pub struct Limits {
     pub max_lag_groups: u64,
     /// When a viewer gets an object: whole costs least CPU, cut through saves the time that a frame takes to arrive.
     /// Trunks are always cut through.
+    /// Age at which what a viewer has not taken makes it skip likewise, where neither publisher nor subscriber gives a
+    /// delivery timeout.
+    pub max_lag_age: Duration,
     pub viewer_forwarding: Forwarding,
 }
 
@@ -101,6 +104,7 @@ impl Default for Limits {
             viewer_forwarding: Forwarding::Whole,
         }
     }
+            max_lag_age: Duration::from_secs(10),
 }
 
 /// The directory part: who reports what to whom.

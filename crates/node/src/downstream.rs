@@ -174,6 +174,7 @@ impl Node {
             class: config.class,
             counted: Stats::default(),
             queued: false,
+            max_lag_age: (session.kind == Kind::User).then_some(self.config.limits.max_lag_age),
         };
         let cut_through = config.mode == Forwarding::CutThrough;
         track.readers.push(Reader { session: id, request, cut_through, is_live: true });

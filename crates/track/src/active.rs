@@ -5,6 +5,7 @@ use crate::subgroup::Subgroup;
 use bytes::Bytes;
 use sluice_moqt::transport::StreamId;
 use sluice_moqt::types::GroupOrder;
+use std::time::Instant;
 
 /// One subgroup on its way to one reader.
 #[derive(Debug)]
@@ -54,10 +55,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Active {
-    /// Whether some byte could be sent but for the transport.
-    pub(crate) fn has_pending(&self, subgroup: &Subgroup) -> bool {
+    /// Since when some byte could be sent but for the transport.
+    pub(crate) fn pending_since(&self, subgroup: &Subgroup) -> Option<Instant> {
         let index = subgroup.position(self.place.next, self.place.hint);
-        subgroup.objects().get(index).is_some_and(|object| object.available() > self.place.offset)
+        let object = subgroup.objects().get(index).filter(|object| object.available() > self.place.offset)?;
+        Some(object.arrived)
     }
 
     /// Objects held that were not sent entirely.

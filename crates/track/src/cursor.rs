@@ -50,6 +50,8 @@ pub struct CursorConfig {
     pub timeouts: Timeouts,
     /// Groups that a blocked reader may lag before it skips to the newest join point.
     pub max_lag_groups: usize,
+    /// Age at which what a blocked reader has not taken makes it skip likewise; counts where no delivery timeout does.
+    pub max_lag_age: Option<Duration>,
     /// Forward state.
     pub forward: Forward,
 }

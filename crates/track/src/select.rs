@@ -143,20 +143,24 @@ impl Cursor {
         self.in_flight.insert(Active { group, subgroup, priority, rank: 0, place, stream: None, state: State::Live });
     }
 
-    /// A blocked reader that is more than `max_lag_groups` behind goes on at the newest join point.
+    /// A blocked reader that is more than `max_lag_groups` behind, or longer than `max_lag_age`, goes on at the newest
+    /// join point.
     fn skip_if_lagging(&mut self, visit: &mut Visit<'_>) {
         if !self.was_blocked {
             return;
         }
         let max_lag = self.config.max_lag_groups;
         let base = self.lag_base.unwrap_or(u64::MAX);
-        let log = &*visit.log;
+        let timeouts = self.config.timeouts;
+        let is_timed = positive(timeouts.object).or_else(|| positive(timeouts.subgroup)).is_some();
+        let max_age = self.config.max_lag_age.filter(|_| !is_timed);
+        let (now, log) = (visit.now, &*visit.log);
         let lags = |active: &Active| {
             let Some(group) = log.groups.get(&active.group) else { return false };
             let newer = log.groups.range(active.group.saturating_add(1)..).take(max_lag + 1).count();
-            active.group >= base
-                && newer > max_lag
-                && group.subgroups.get(&active.subgroup).is_some_and(|subgroup| active.has_pending(subgroup))
+            let pending = group.subgroups.get(&active.subgroup).and_then(|subgroup| active.pending_since(subgroup));
+            let Some(since) = pending.filter(|_| active.group >= base) else { return false };
+            newer > max_lag || max_age.is_some_and(|age| now.saturating_duration_since(since) > age)
         };
         let behind = self.in_flight.list.iter().filter(|active| lags(active)).map(|active| active.group).max();
         if let Some(group) = behind {

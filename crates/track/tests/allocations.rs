@@ -104,6 +104,7 @@ fn select_allocates_nothing_per_object_per_reader() {
         class: Class::Live,
         timeouts: Timeouts { object: Some(Duration::from_secs(1)), subgroup: None },
         max_lag_groups: 1,
+        max_lag_age: None,
         forward: Forward::On,
     };
     let mut readers: Vec<(Cursor, Sink)> =

@@ -193,9 +193,8 @@ keys! {
     LIMIT_WINDOW_GROUPS: "limits.window_groups" One WindowGroups = Some("64");
     /// Groups by which a viewer may lag before it skips to the newest one.
     LIMIT_VIEWER_MAX_LAG: "limits.viewer_max_lag" One LagGroups = Some("1");
-    /// Age at which an object is not sent any more, where the subscriber asks for no shorter one.
-    ///
-    /// Checked and shown; the relay does not act on it.
+    /// Age at which what a viewer has not taken is given up, and it goes on at the newest group: the bound where neither
+    /// publisher nor subscriber names a delivery timeout. Groups that were there when it joined are not concerned.
     LIMIT_DELIVERY_TIMEOUT: "limits.delivery_timeout" One DeliveryTimeout = Some("10s");
     /// How long a drain waits for viewers to leave before it closes their sessions.
     DRAIN_GRACE: "drain.grace" One DrainGrace = Some("30s");

@@ -40,6 +40,29 @@ fn object_delivery_timeout_must_reset_the_stream_and_not_open_another() {
 }
 
 #[test]
+fn a_blocked_reader_skips_by_age_where_no_timeout_is_given() {
+    let (now, mut log) = (start(), log());
+    let aged = CursorConfig { max_lag_age: Some(ms(500)), max_lag_groups: 10, ..config(Forwarding::Whole) };
+    let timed = CursorConfig { max_lag_age: Some(ms(500)), max_lag_groups: 10, ..with_timeouts(Some(5000), None) };
+    let mut readers = [aged, timed].map(|config| (Cursor::new(config, &log), Sink::default()));
+    put_group(&mut log, now, 1, 3);
+    for (cursor, sink) in &mut readers {
+        sink.block();
+        assert!(cursor.select(now, &mut log, sink).blocked);
+    }
+    put_group(&mut log, now + ms(400), 2, 1);
+    put_group(&mut log, now + ms(600), 3, 1);
+    for (cursor, sink) in &mut readers {
+        cursor.select(now + ms(600), &mut log, sink);
+        sink.unblock();
+        cursor.select(now + ms(600), &mut log, sink);
+    }
+    let [(aged, skipped), (_, patient)] = &readers;
+    assert_eq!((skipped.locations(), aged.stats().dropped.lag), (vec![(3, 0)], 4));
+    assert_eq!(patient.locations().len(), 5);
+}
+
+#[test]
 fn half_an_object_times_out_too() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = Cursor::new(with_timeouts(Some(500), None), &log);

@@ -40,6 +40,7 @@ pub(crate) fn config(mode: Forwarding) -> CursorConfig {
         class: Class::Live,
         timeouts: Timeouts::default(),
         max_lag_groups: 1,
+        max_lag_age: None,
         forward: Forward::On,
     }
 }
