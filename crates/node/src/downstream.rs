@@ -65,6 +65,14 @@ impl Node {
                 self.arm_track(key);
             }
             State::Idle => {
+                let edition = self.namespaces.edition();
+                let absent = track.upkeep.absent.filter(|(until, of)| call.now < *until && *of == edition);
+                if let Some((until, _)) = absent.filter(|_| waiting.rendezvous.is_none()) {
+                    let error = request_error(RequestCode::DoesNotExist, "no publisher of this track is known");
+                    let error = RequestError { retry: Some(until.saturating_duration_since(call.now)), ..error };
+                    self.refuse_wanting(call.session, call.request, &waiting.want, error);
+                    return self.note_use(call.now, key);
+                }
                 track.waiting.push(waiting);
                 self.find_sources(call.now, key);
             }

@@ -16,8 +16,10 @@ pub struct Metrics {
     pub sessions_violated_total: u64,
     /// A configured limit was hit.
     pub limits_hit_total: u64,
-    /// Upstream subscriptions sent.
+    /// Subscriptions sent to publishers and other PoPs, those included that were refused.
     pub upstream_subscribes_total: u64,
+    /// Subscriptions sent to other shards of the process.
+    pub shard_subscribes_total: u64,
     /// Upstream subscriptions lost and tried again.
     pub upstream_retries_total: u64,
     /// Tracks ended as malformed.

@@ -84,6 +84,8 @@ pub(crate) struct Namespaces {
     /// Single tracks that peers told of: offered by PUBLISH, whose namespace nobody published.
     tracks: BTreeMap<TrackName, BTreeSet<PopId>>,
     watchers: BTreeMap<WatcherId, Namespace>,
+    /// Grows whenever something more is to be had, or elsewhere.
+    edition: u64,
 }
 
 impl Namespaces {
@@ -97,6 +99,7 @@ impl Namespaces {
         if offers.contains(&offer) {
             return Added::Same;
         }
+        self.edition += 1;
         let rivals = offers.iter().filter(|o| is_publisher(o)).count();
         if !is_publisher(&offer) || rivals == 0 || policy == PublisherPolicy::Merge {
             offers.push(offer);
@@ -187,7 +190,19 @@ impl Namespaces {
     /// A peer tells of a track offered by PUBLISH. False where it had told before, or tells of too many.
     pub(crate) fn add_track(&mut self, track: &TrackName, via: &PopId) -> bool {
         let is_full = self.tracks.len() >= MAX_TRACK_OFFERS && !self.tracks.contains_key(track);
-        !is_full && self.tracks.entry(track.clone()).or_default().insert(via.clone())
+        let is_new = !is_full && self.tracks.entry(track.clone()).or_default().insert(via.clone());
+        self.edition += u64::from(is_new);
+        is_new
+    }
+
+    /// What is known not to be had is worth asking for again once this has grown.
+    pub(crate) const fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// There is somebody new to ask.
+    pub(crate) fn note_peer(&mut self) {
+        self.edition += 1;
     }
 
     /// The peer withdraws the track. False where it had told of none.

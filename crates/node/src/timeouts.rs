@@ -131,6 +131,7 @@ impl Node {
     /// A trunk became usable: tracks that look for a source try again now.
     pub(crate) fn retry_tracks(&mut self, now: Instant) {
         let looking = self.tracks.keys_where(|track| {
+        self.namespaces.note_peer();
             let wanted = !track.waiting.is_empty() || track.upkeep.pinned;
             matches!(track.state, State::Orphaned(_)) || (track.state == State::Idle && wanted)
         });

@@ -154,6 +154,8 @@ pub(crate) struct Upkeep {
     pub(crate) told_path: Vec<PopId>,
     /// Origins were asked to tell of publishers.
     pub(crate) watching: bool,
+    /// A peer said that nobody has the track: until when that is believed, and while the directory says no more.
+    pub(crate) absent: Option<(Instant, u64)>,
     /// NEW_GROUP_REQUEST sent upstream and not yet fulfilled: the value, and when.
     pub(crate) new_group: Option<(u64, Instant)>,
 }

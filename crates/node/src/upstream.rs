@@ -39,6 +39,9 @@ pub enum EndReason {
 
 /// Least time between two NEW_GROUP_REQUESTs for a track.
 const NEW_GROUP_PAUSE: Duration = Duration::from_millis(500);
+/// How long a peer's word is believed that nobody has a track: a thousand viewers who ask again and again for a stream
+/// that has not begun are one request a second upstream.
+const ABSENT_FOR: Duration = Duration::from_secs(1);
 /// Groups fetched at most when a source takes over from a lost one.
 const MAX_CATCH_UP_GROUPS: u64 = 10;
 
@@ -122,7 +125,11 @@ impl Node {
         if let Some(track) = self.tracks.get_mut(key) {
             track.sources.push(Source::new(source, kind));
         }
-        self.metrics.upstream_subscribes_total += 1;
+        if self.is_sibling_session(candidate.session) {
+            self.metrics.shard_subscribes_total += 1;
+        } else {
+            self.metrics.upstream_subscribes_total += 1;
+        }
         self.effects.wake(candidate.session);
         self.arm_session(candidate.session);
     }
@@ -274,19 +281,34 @@ impl Node {
     fn on_request_error(&mut self, now: Instant, id: SessionId, request: RequestId, error: &RequestError) {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         match session.up.requests.get(&request) {
-            Some(Upstream::Subscription { .. }) => {
+            Some(Upstream::Subscription { track, .. }) => {
+                let key = *track;
                 let mut error = error.clone();
                 if error.redirect.take().is_some() {
                     // draft-18 9.6: "Relays are not required to follow redirects from upstream".
                     error.code = RequestCode::DoesNotExist;
                 }
                 self.drop_source(now, id, request, &error);
+                if error.code == RequestCode::DoesNotExist {
+                    self.note_absence(now, key, id);
+                }
             }
             Some(Upstream::Fetch { .. }) => self.give_up_fetch(now, id, request),
             // A PUBLISH of ours that nobody wants.
             None => {
                 self.end_downstream(now, id, request);
             }
+        }
+    }
+
+    /// Another PoP does not have the track. Publishers and shards are asked each time: they are near, and shards have
+    /// asked the PoP.
+    fn note_absence(&mut self, now: Instant, key: TrackKey, told_by: SessionId) {
+        let is_peer = !self.is_user(told_by) && !self.is_sibling_session(told_by);
+        let edition = self.namespaces.edition();
+        let Some(track) = self.tracks.get_mut(key).filter(|_| is_peer) else { return };
+        if track.state == State::Idle && track.sources.is_empty() {
+            track.upkeep.absent = Some((now + ABSENT_FOR, edition));
         }
     }
 

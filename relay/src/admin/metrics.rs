@@ -93,8 +93,13 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("sluice_limits_hit_total", "Times that a configured limit was hit.", |s| {
         s.node.metrics.limits_hit_total
     }),
-    Metric::counter("sluice_upstream_subscribes_total", "Subscriptions sent upstream.", |s| {
-        s.node.metrics.upstream_subscribes_total
+    Metric::counter(
+        "sluice_upstream_subscribes_total",
+        "Subscriptions sent to publishers and other PoPs, those included that were refused.",
+        |s| s.node.metrics.upstream_subscribes_total,
+    ),
+    Metric::counter("sluice_shard_subscribes_total", "Subscriptions between the shards of this process.", |s| {
+        s.node.metrics.shard_subscribes_total
     }),
     Metric::counter("sluice_upstream_retries_total", "Subscriptions sent upstream again after a loss.", |s| {
         s.node.metrics.upstream_retries_total

@@ -1,6 +1,6 @@
 //! Tracks across trunks: edges, an origin, two hops (decisions 3, 4, 5).
 
-use crate::actors::{Known, filter, ms, object, payload, secs, track};
+use crate::actors::{Known, filter, ms, object, payload, secs, track, track_in};
 use crate::client::Object;
 use crate::world::{C, N, World, edge, origin};
 use sluice_moqt::data::SubgroupFlags;
@@ -79,6 +79,41 @@ fn subscribe_ok_waits_for_the_publisher_across_hops() {
     assert_eq!(w.subscribed(viewer, request), None);
     w.accept(publisher, Known::default());
     assert!(w.subscribed(viewer, request).is_some());
+}
+
+#[test]
+fn a_track_that_nobody_has_is_asked_for_once_a_second() {
+    let mut w = World::new();
+    let t = tree(&mut w);
+    let asked = |w: &mut World| w.n(t.b).snapshot().metrics.upstream_subscribes_total;
+    for second in 1..=3 {
+        for _ in 0..5 {
+            let viewer = w.client(t.b);
+            let request = w.subscribe(viewer, &track("video"), Params::default());
+            assert_eq!(w.error(viewer, request), Some(RequestCode::DoesNotExist));
+        }
+        assert_eq!(asked(&mut w), second);
+        w.pass(secs(1));
+    }
+}
+
+#[test]
+fn a_track_that_nobody_had_is_served_as_soon_as_it_is_told_of() {
+    let mut w = World::new();
+    let t = tree(&mut w);
+    let (viewer, publisher) = (w.client(t.b), w.client(t.b));
+    let request = w.subscribe(viewer, &track("video"), Params::default());
+    assert_eq!(w.error(viewer, request), Some(RequestCode::DoesNotExist));
+    w.publish_namespace(publisher, "live/a");
+    let request = w.subscribe(viewer, &track("video"), Params::default());
+    w.accept(publisher, Known::default());
+    assert!(w.subscribed(viewer, request).is_some());
+    // Whoever is ready to wait is not told to go.
+    let waiting = Params { rendezvous_timeout: Some(secs(5)), ..Params::default() };
+    let missing = track_in("live/b", "video");
+    w.subscribe(viewer, &missing, Params::default());
+    let request = w.subscribe(viewer, &missing, waiting);
+    assert_eq!(w.error(viewer, request), None);
 }
 
 #[test]
