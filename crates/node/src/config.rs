@@ -70,6 +70,8 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Tracks known at a time.
     pub max_tracks: usize,
+    /// Memory for media, in logs and in what transports hold of them.
+    pub memory_bytes: usize,
     /// Subscriptions and fetches of one session.
     pub max_requests_per_session: usize,
     /// Namespaces published by one session.
@@ -82,11 +84,11 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     /// Groups that a viewer may lag before it skips to the newest.
     pub max_lag_groups: u64,
-    /// When a viewer gets an object: whole costs least CPU, cut through saves the time that a frame takes to arrive.
-    /// Trunks are always cut through.
     /// Age at which what a viewer has not taken makes it skip likewise, where neither publisher nor subscriber gives a
     /// delivery timeout.
     pub max_lag_age: Duration,
+    /// When a viewer gets an object: whole costs least CPU, cut through saves the time that a frame takes to arrive.
+    /// Trunks are always cut through.
     pub viewer_forwarding: Forwarding,
 }
 
@@ -95,16 +97,17 @@ impl Default for Limits {
         Self {
             max_sessions: 20_000,
             max_tracks: 50_000,
+            memory_bytes: 1 << 30,
             max_requests_per_session: 4_096,
             max_namespaces_per_session: 1_024,
             linger: Duration::from_secs(10),
             max_rendezvous: Duration::from_secs(60),
             upstream_timeout: Duration::from_secs(10),
             max_lag_groups: 1,
+            max_lag_age: Duration::from_secs(10),
             viewer_forwarding: Forwarding::Whole,
         }
     }
-            max_lag_age: Duration::from_secs(10),
 }
 
 /// The directory part: who reports what to whom.

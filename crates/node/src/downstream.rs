@@ -87,7 +87,7 @@ impl Node {
             error.retry = Some(Duration::from_secs(5));
             return Err(Box::new(error));
         }
-        if self.draining {
+        if self.load.draining {
             return Err(Box::new(request_error(RequestCode::GoingAway, "this relay is draining")));
         }
         let is_first_dot =
@@ -95,6 +95,9 @@ impl Node {
         if is_first_dot {
             // draft-18 3.2.2: "reject it with REQUEST_ERROR using error code DOES_NOT_EXIST rather than passing it".
             return Err(Box::new(request_error(RequestCode::DoesNotExist, "no such session-level track")));
+        }
+        if matches!(want, Want::Subscribe(_) | Want::Fetch(..)) {
+            self.check_memory()?;
         }
         let Want::Subscribe(params) = want else { return Ok(()) };
         let Some(route) = params.extra.as_ref().and_then(|extra| extra.route.as_ref()) else { return Ok(()) };
@@ -171,6 +174,7 @@ impl Node {
             class: route.map(|r| r.class).unwrap_or_default(),
             timeouts: effective_timeouts(track.meta.info.timeouts, params.timeouts),
             max_lag_groups,
+            max_lag_age: (session.kind == Kind::User).then_some(self.config.limits.max_lag_age),
             forward: if forward { Forward::On } else { Forward::Off },
         };
         let sub = Sub {
@@ -182,7 +186,6 @@ impl Node {
             class: config.class,
             counted: Stats::default(),
             queued: false,
-            max_lag_age: (session.kind == Kind::User).then_some(self.config.limits.max_lag_age),
         };
         let cut_through = config.mode == Forwarding::CutThrough;
         track.readers.push(Reader { session: id, request, cut_through, is_live: true });

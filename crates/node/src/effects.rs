@@ -49,6 +49,8 @@ pub(crate) enum TimerKey {
     Track(TrackKey),
     /// Trunks: dials, probes, silence.
     Trunks,
+    /// The memory that media takes.
+    Memory,
 }
 
 /// Deadlines, kept lazily: one is moved forward only when it fires, since most are pushed back again and again.

@@ -1,5 +1,6 @@
 //! What somebody who runs the node should read in its log.
 
+use crate::memory::MemoryLevel;
 use sluice_moqt::TrackName;
 use sluice_moqt::transport::CloseReason;
 use sluice_topology::PopId;
@@ -34,6 +35,15 @@ pub enum Incident {
     PeerTrusted(PopId),
     /// A track lost its last publisher and waits for one to return.
     TrackOrphaned(TrackName),
+    /// Memory for media became short, or ample again.
+    Memory {
+        /// What is done about it.
+        level: MemoryLevel,
+        /// Bytes in logs and transports.
+        used: usize,
+        /// Bytes that may be used.
+        cap: usize,
+    },
 }
 
 /// Incidents that wait to be taken.

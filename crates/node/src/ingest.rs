@@ -113,6 +113,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let result = track.log.append_datagram(now, datagram);
         self.metrics.media.appended_objects_total += 1;
+        self.note_growth(now, datagram.payload.len() as u64);
         self.fan_out(key, datagram.payload.len() as u64);
         if let Err(WriteError::Malformed(error)) = result {
             self.end_malformed(now, key, &error.to_string());
@@ -134,6 +135,7 @@ impl Node {
             return self.on_write_error(now, id, (stream, inbound.track), &error);
         }
         self.metrics.media.appended_bytes_total += bytes;
+        self.note_growth(now, bytes);
         let pop = session_of(&mut self.sessions, id).and_then(|session| session.kind.pop());
         if let Some(link) = pop.and_then(|pop| self.links.get_mut(pop)) {
             link.traffic.received += bytes;

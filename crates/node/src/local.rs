@@ -141,6 +141,7 @@ impl Node {
         self.metrics.media.appended_objects_total += 1;
         let bytes = header_len(properties.len(), payload.len() as u64) + payload.len() as u64;
         self.metrics.media.appended_bytes_total += bytes;
+        self.note_growth(now, bytes);
         self.fan_out(track.key, bytes);
         Ok(())
     }

@@ -26,6 +26,19 @@ pub struct Metrics {
     pub tracks_malformed_total: u64,
     /// Media moved.
     pub media: MediaMetrics,
+    /// What gave way to the memory cap.
+    pub memory: MemoryMetrics,
+}
+
+/// What gave way when memory for media was short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryMetrics {
+    /// Groups dropped before their time.
+    pub groups_evicted_total: u64,
+    /// Requests answered EXCESSIVE_LOAD.
+    pub refused_total: u64,
+    /// Sessions of viewers that were closed.
+    pub shed_total: u64,
 }
 
 /// What happened to objects.
@@ -135,6 +148,10 @@ pub struct Snapshot {
     pub upstreams: usize,
     /// Bytes held by track logs now.
     pub log_bytes: usize,
+    /// Bytes that logs have dropped and transports hold, at the last look.
+    pub retained_bytes: usize,
+    /// What both together may be.
+    pub memory_cap_bytes: usize,
     /// Trunks, ordered by peer.
     pub trunks: Vec<TrunkMetrics>,
 }

@@ -4,6 +4,7 @@ use crate::auth::Pending;
 use crate::config::{Config, PeerConfig, Role};
 use crate::effects::{Effects, TimerKey, Timers};
 use crate::incident::Incident;
+use crate::memory::Memory;
 use crate::metrics::{Metrics, Snapshot, TrackStatus};
 use crate::namespaces::Namespaces;
 use crate::session::{Kind, Session};
@@ -48,10 +49,17 @@ pub struct Node {
     pub(crate) metrics: Metrics,
     pub(crate) auth: Pending,
     pub(crate) jitter: Jitter,
+    pub(crate) load: Load,
+}
+
+/// What decides whether somebody new is served.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
     /// Users hosted now.
     pub(crate) users: usize,
     /// No new sessions or joins.
     pub(crate) draining: bool,
+    pub(crate) memory: Memory,
 }
 
 /// Seeded noise for retries (`SplitMix64`).
@@ -91,8 +99,7 @@ impl Node {
             timers,
             metrics: Metrics::default(),
             auth: Pending::default(),
-            users: 0,
-            draining: false,
+            load: Load::default(),
         }
     }
 
@@ -108,7 +115,7 @@ impl Node {
         let live = |t: &&crate::tracks::Track| matches!(t.state, State::Live);
         Snapshot {
             metrics: self.metrics,
-            sessions: self.users,
+            sessions: self.load.users,
             tracks: self.tracks.iter().map(|(_, t)| t).filter(live).count(),
             known_tracks: self.tracks.len(),
             namespaces: self.namespaces.len(),
@@ -116,6 +123,8 @@ impl Node {
             viewers: self.moq_sessions().filter(|s| s.kind == Kind::User).map(|s| s.down.subs.len()).sum(),
             upstreams: self.moq_sessions().map(|s| s.up.requests.len()).sum(),
             log_bytes: self.tracks.iter().map(|(_, t)| t.log.bytes_held()).sum(),
+            retained_bytes: self.tracks.iter().map(|(_, t)| t.log.bytes_retained()).sum(),
+            memory_cap_bytes: self.config.limits.memory_bytes,
             trunks: self.links.values().filter(|l| l.config.role != Role::Sibling).map(Link::metrics).collect(),
         }
     }
@@ -233,13 +242,13 @@ impl Node {
 impl App for Node {
     fn handle_connected(&mut self, now: Instant, session: SessionId, peer: Peer) {
         match peer.alpn.as_slice() {
-            USER_ALPN if self.users >= self.config.limits.max_sessions => {
+            USER_ALPN if self.load.users >= self.config.limits.max_sessions => {
                 self.metrics.limits_hit_total += 1;
                 let reason = format!("this relay serves its limit of {} sessions", self.config.limits.max_sessions);
                 self.close(session, SessionCode::InternalError, reason);
             }
             USER_ALPN => {
-                self.users += 1;
+                self.load.users += 1;
                 self.metrics.sessions_total += 1;
                 self.connect_moq(now, session, Kind::User, peer.side);
             }

@@ -65,9 +65,10 @@ impl Node {
             self.metrics.limits_hit_total += 1;
             return Err(Box::new(request_error(RequestCode::ExcessiveLoad, "this relay carries its limit of tracks")));
         }
-        if self.draining {
+        if self.load.draining {
             return Err(Box::new(request_error(RequestCode::GoingAway, "this relay is draining")));
         }
+        self.check_memory()?;
         let rival = self.tracks.find(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| {
             track.sources.iter().any(|s| match s.kind {
                 SourceKind::Session(other, _) => other != id && self.is_user(other),

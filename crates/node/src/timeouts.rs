@@ -29,6 +29,7 @@ impl Node {
                 }
                 TimerKey::Track(key) => self.on_track_timeout(now, key),
                 TimerKey::Trunks => self.run_trunks(now),
+                TimerKey::Memory => self.on_memory_check(now),
             }
         }
     }
@@ -130,8 +131,8 @@ impl Node {
 
     /// A trunk became usable: tracks that look for a source try again now.
     pub(crate) fn retry_tracks(&mut self, now: Instant) {
-        let looking = self.tracks.keys_where(|track| {
         self.namespaces.note_peer();
+        let looking = self.tracks.keys_where(|track| {
             let wanted = !track.waiting.is_empty() || track.upkeep.pinned;
             matches!(track.state, State::Orphaned(_)) || (track.state == State::Idle && wanted)
         });
@@ -166,7 +167,7 @@ impl Node {
         }
         self.lose_all_upstreams(now, session.up.requests);
         match session.kind {
-            Kind::User => self.users -= 1,
+            Kind::User => self.load.users -= 1,
             Kind::Trunk(pop) => self.on_media_gone(now, id, &pop),
         }
     }
@@ -185,7 +186,7 @@ impl Node {
 
     /// Asks every user to leave within `grace`, and every peer to send no more joins.
     pub fn drain(&mut self, now: Instant, grace: Duration) {
-        self.draining = true;
+        self.load.draining = true;
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             if let Some(session) = self.moq(id).filter(|session| session.kind == Kind::User) {
@@ -200,7 +201,7 @@ impl Node {
     /// Whether a drain has nothing left to wait for.
     #[must_use]
     pub const fn is_drained(&self) -> bool {
-        self.draining && self.users == 0
+        self.load.draining && self.load.users == 0
     }
 
     /// The peer is going away: what we have from it is looked for elsewhere before it is gone

@@ -257,6 +257,11 @@ impl Tracks {
         self.slots.iter().map(|(slot, (serial, track))| (TrackKey { slot, serial: *serial }, track))
     }
 
+    /// Every log, in the order of keys.
+    pub(crate) fn logs_mut(&mut self) -> impl Iterator<Item = &mut Log> {
+        self.slots.iter_mut().map(|(_, (_, track))| &mut track.log)
+    }
+
     /// Keys of the tracks that match, collected, since the caller changes the table.
     pub(crate) fn keys_where(&self, matches: impl Fn(&Track) -> bool) -> Vec<TrackKey> {
         self.iter().filter(|(_, track)| matches(track)).map(|(key, _)| key).collect()

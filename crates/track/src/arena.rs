@@ -1,9 +1,11 @@
 //! Where payload lives: blocks of up to 64 KiB that objects share, so that one append is one copy and no allocation.
 //!
 //! Received slices are packet sized and pin a whole receive buffer; frame-sized slices of arena blocks do neither.
-//! Memory is counted in blocks: a block counts until the log has evicted every object in it.
+//! Memory is counted in blocks: a block is *held* until the log has evicted every object in it, and *retained* from then
+//! on until the transports have let go of the slices that they were given. Slices are shared: a block counts once,
+//! whatever the number of readers that have bytes of it under way.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use slab::Slab;
 
 /// Largest block, and largest contiguous piece of one object.
@@ -19,6 +21,8 @@ pub(crate) struct BlockId(usize);
 struct Block {
     size: usize,
     users: usize,
+    /// An empty slice of the block: tells whether there are others.
+    witness: Bytes,
 }
 
 /// The blocks of one track.
@@ -28,6 +32,14 @@ pub(crate) struct Arena {
     open: Option<Open>,
     next_size: usize,
     held: usize,
+    retained: Retained,
+}
+
+/// Blocks that the log is done with and somebody else has slices of.
+#[derive(Debug, Default)]
+struct Retained {
+    blocks: Vec<(Bytes, usize)>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -38,12 +50,29 @@ struct Open {
 
 impl Arena {
     pub(crate) const fn new() -> Self {
-        Self { blocks: Slab::new(), open: None, next_size: FIRST_BLOCK, held: 0 }
+        let retained = Retained { blocks: Vec::new(), bytes: 0 };
+        Self { blocks: Slab::new(), open: None, next_size: FIRST_BLOCK, held: 0, retained }
     }
 
     /// Bytes of all blocks that hold something.
     pub(crate) const fn held(&self) -> usize {
         self.held
+    }
+
+    /// Bytes of blocks that are not held any more and could not be given back to the allocator at the last
+    /// [`Arena::settle`].
+    pub(crate) const fn retained(&self) -> usize {
+        self.retained.bytes
+    }
+
+    /// Gives back what nobody has slices of any more.
+    pub(crate) fn settle(&mut self) {
+        let Retained { blocks, bytes } = &mut self.retained;
+        blocks.retain(|(witness, size)| {
+            let kept = !witness.is_unique();
+            *bytes -= if kept { 0 } else { *size };
+            kept
+        });
     }
 
     /// Bytes that [`Arena::carve`] would add to [`Arena::held`].
@@ -63,9 +92,7 @@ impl Arena {
             // A large piece gets a block of its own: opening a new block for it would waste up to three quarters of
             // the open one.
             if len > BLOCK / 4 && self.open.is_some() {
-                let (id, mut buffer) = self.block(len);
-                // Splitting makes the buffer shared at once; otherwise its first reader would pay an allocation.
-                drop(buffer.split_off(len));
+                let (id, buffer) = self.block(len);
                 return (BlockId(id), buffer);
             }
             self.reopen(len);
@@ -104,15 +131,20 @@ impl Arena {
     }
 
     fn block(&mut self, size: usize) -> (usize, BytesMut) {
-        let buffer = BytesMut::with_capacity(size);
+        let mut buffer = BytesMut::with_capacity(size);
         let size = buffer.capacity();
         self.held += size;
-        (self.blocks.insert(Block { size, users: 1 }), buffer)
+        // Splitting makes the buffer shared at once; otherwise its first reader would pay an allocation.
+        let witness = buffer.split_off(size).freeze();
+        (self.blocks.insert(Block { size, users: 1, witness }), buffer)
     }
 
     fn free(&mut self, id: usize) {
-        let block = self.blocks.remove(id);
-        self.held -= block.size;
+        let Block { size, witness, .. } = self.blocks.remove(id);
+        self.held -= size;
+        // The object that lay there may still be about to go: the next `settle` knows.
+        self.retained.bytes += size;
+        self.retained.blocks.push((witness, size));
     }
 }
 
@@ -149,6 +181,23 @@ mod tests {
         assert_eq!(arena.growth(10), 0);
         arena.release(large);
         assert_eq!(arena.held(), FIRST_BLOCK);
+    }
+
+    #[test]
+    fn a_block_is_retained_until_the_last_slice_is_gone() {
+        let mut arena = Arena::new();
+        let (a, buffer) = arena.carve(BLOCK);
+        let slice = buffer.freeze();
+        let others = [slice.slice(..1), slice.slice(9..)];
+        drop(slice);
+        let _ = arena.carve(BLOCK);
+        arena.release(a);
+        arena.settle();
+        assert_eq!((arena.held(), arena.retained()), (BLOCK, BLOCK));
+        drop(others);
+        assert_eq!(arena.retained(), BLOCK);
+        arena.settle();
+        assert_eq!(arena.retained(), 0);
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl Datagrams {
         }
     }
 
+    /// Drops what is of older groups, up to the first that is not.
+    pub(crate) fn forget_below(&mut self, group: u64, arena: &mut Arena) {
+        while self.ring.front().is_some_and(|held| held.object.location.group < group) {
+            self.pop(arena);
+        }
+    }
+
     fn pop(&mut self, arena: &mut Arena) {
         if let Some(held) = self.ring.pop_front() {
             arena.release(held.block);

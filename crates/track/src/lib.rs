@@ -89,7 +89,7 @@ pub use error::{Limit, Malformed, WriteError};
 pub use fetch::{FetchConfig, FetchReader};
 pub use fetched::EndOfTrack;
 pub use limits::Limits;
-pub use log::Log;
+pub use log::{Keep, Log};
 pub use priority::{Order, transport_priority};
 pub use progress::Progress;
 pub use range::{FetchPlan, FetchRange, Range, RangeError};

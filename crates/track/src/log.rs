@@ -36,6 +36,15 @@ pub struct Log {
     waits: Waits,
 }
 
+/// What [`Log::trim`] leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The newest group that is complete, and everything after it: readers in it go on undisturbed.
+    WholeGroup,
+    /// The newest group that readers can start at, however much of it is there.
+    JoinPoint,
+}
+
 /// What is known about the two ends of the track.
 #[derive(Debug, Default)]
 struct Edge {
@@ -205,6 +214,32 @@ impl Log {
     #[must_use]
     pub const fn bytes_held(&self) -> usize {
         self.arena.held()
+    }
+
+    /// Arena bytes of evicted groups that transports still hold, as of the last eviction or [`Log::settle_memory`].
+    #[must_use]
+    pub const fn bytes_retained(&self) -> usize {
+        self.arena.retained()
+    }
+
+    /// Gives back what transports have let go of.
+    pub fn settle_memory(&mut self) {
+        self.arena.settle();
+    }
+
+    /// Memory is short: evicts what is older than what `keep` says.
+    pub fn trim(&mut self, keep: Keep) {
+        let whole = || self.groups.iter().rev().find(|(_, group)| group.is_complete()).map(|(id, _)| *id);
+        let first = match keep {
+            Keep::WholeGroup => whole().or_else(|| self.newest_join_point()),
+            Keep::JoinPoint => self.newest_join_point(),
+        };
+        let Some(first) = first.or_else(|| self.groups.last_key_value().map(|(id, _)| *id)) else { return };
+        while let Some((oldest, _)) = self.groups.first_key_value().filter(|(oldest, _)| **oldest < first) {
+            self.evict(*oldest);
+        }
+        self.datagrams.forget_below(first, &mut self.arena);
+        self.arena.settle();
     }
 
     /// Groups evicted so far to stay within the limits.
@@ -398,5 +433,7 @@ impl Log {
         self.edge.group_gaps.forget_below(id);
         self.edge.absent.forget_below(id);
         self.progress.whole = true;
+        drop(group);
+        self.arena.settle();
     }
 }

@@ -107,6 +107,29 @@ pub const METRICS: &[Metric] = &[
     // Media.
     Metric::gauge("sluice_tracks", "Tracks now.", |s| s.node.tracks as u64),
     Metric::gauge("sluice_log_bytes", "Bytes held by track logs.", |s| s.node.log_bytes as u64),
+    Metric::gauge(
+        "sluice_retained_bytes",
+        "Bytes that track logs have dropped and transports still hold, unacknowledged.",
+        |s| s.node.retained_bytes as u64,
+    ),
+    Metric::gauge("sluice_memory_cap_bytes", "What log and retained bytes together may be: `limits.memory`.", |s| {
+        s.node.memory_cap_bytes as u64
+    }),
+    Metric::counter(
+        "sluice_memory_groups_evicted_total",
+        "Groups dropped before their time because memory for media was short.",
+        |s| s.node.metrics.memory.groups_evicted_total,
+    ),
+    Metric::counter(
+        "sluice_memory_refused_total",
+        "Requests answered EXCESSIVE_LOAD because memory for media was short.",
+        |s| s.node.metrics.memory.refused_total,
+    ),
+    Metric::counter(
+        "sluice_memory_shed_total",
+        "Sessions of viewers that were closed because memory for media was short.",
+        |s| s.node.metrics.memory.shed_total,
+    ),
     Metric::counter("sluice_tracks_malformed_total", "Tracks ended as malformed.", |s| {
         s.node.metrics.tracks_malformed_total
     }),

@@ -177,9 +177,9 @@ keys! {
     /// TCP address where encoders push RTMP to `sluice origin-shim`: what is pushed to `rtmp://HOST/live/KEY` is the
     /// namespace `live/KEY`. Needs `ffmpeg`.
     RTMP_ADDR: "rtmp.addr" One SocketAddr = None;
-    /// Memory for media, in track logs and in transports together. At the cap the oldest groups go first.
-    ///
-    /// Checked and shown; the relay does not act on it.
+    /// Memory for media, in track logs and in transports together; shards share it evenly. From 92 % on the largest
+    /// logs are cut to their newest whole group, from 95 % on new subscriptions and publishers are answered
+    /// EXCESSIVE_LOAD, from 98 % on sessions of viewers are closed, the newest first.
     LIMIT_MEMORY: "limits.memory" One MemoryCap = Some("1GiB");
     /// Sessions at once; beyond it new ones are refused before their handshake.
     LIMIT_SESSIONS: "limits.sessions" One SessionCap = Some("10000");

@@ -8,7 +8,7 @@ use sluice_moqt::transport::{
 };
 use sluice_moqt::{Namespace, TrackName};
 use sluice_net::{Hosted, Stats};
-use sluice_node::{EndReason, Incident, LocalObject, LocalTrack, Node};
+use sluice_node::{EndReason, Incident, LocalObject, LocalTrack, MemoryLevel, Node};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -111,6 +111,22 @@ fn log_incident(incident: &Incident) {
         Incident::TrackOrphaned(track) => tracing::debug!(%track, "the last publisher is gone; waiting for one"),
         other => tracing::info!(?other, "incident"),
     }
+        Incident::Memory { level, used, cap } => {
+            let (used_bytes, cap_bytes) = (used, cap);
+            match level {
+                MemoryLevel::Ample => tracing::info!(used_bytes, cap_bytes, "memory for media is ample again"),
+                MemoryLevel::Draining => tracing::warn!(
+                    used_bytes,
+                    cap_bytes,
+                    "memory for media is short: old groups are dropped before their time; see `limits.memory`"
+                ),
+                MemoryLevel::Refusing => tracing::error!(
+                    used_bytes,
+                    cap_bytes,
+                    "memory for media is all but used: new subscriptions are refused; see `limits.memory`"
+                ),
+            }
+        }
 }
 
 /// Why a connection ended, in words.

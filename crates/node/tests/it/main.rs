@@ -9,6 +9,8 @@ mod discovery;
 mod fetch;
 mod leaks;
 mod lifecycle;
+mod local;
+mod memory;
 mod publishers;
 mod requests;
 mod sink;

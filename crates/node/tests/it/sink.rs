@@ -43,6 +43,9 @@ pub(crate) struct Sink {
     pub(crate) datagrams: VecDeque<Bytes>,
     /// Payload bytes ever taken.
     pub(crate) written: u64,
+    /// What was written, by stream, kept as given until the stream is reset: the peer acknowledges nothing. `None`: it
+    /// acknowledges at once.
+    hoard: Option<BTreeMap<StreamId, Vec<Bytes>>>,
 }
 
 impl Sink {
@@ -58,7 +61,20 @@ impl Sink {
             dirty: BTreeSet::new(),
             datagrams: VecDeque::new(),
             written: 0,
+            hoard: None,
         }
+    }
+
+    /// From now on nothing is acknowledged, and no more than `window` bytes are taken.
+    pub(crate) fn hoard(&mut self, window: usize) {
+        self.room = window;
+        self.hoard = Some(BTreeMap::new());
+    }
+
+    /// Everything is acknowledged, from now on at once.
+    pub(crate) fn let_go(&mut self) {
+        self.room = usize::MAX;
+        self.hoard = None;
     }
 
     fn is_ours(&self, stream: StreamId) -> bool {
@@ -127,6 +143,9 @@ impl StreamSink for Sink {
             taken += part.len();
             half.pending.extend_from_slice(&part);
             half.blocked |= !chunk.is_empty();
+            if let Some(hoard) = &mut self.hoard {
+                hoard.entry(stream).or_default().push(part);
+            }
         }
         self.written += taken as u64;
         self.dirty.insert(stream);
@@ -142,6 +161,8 @@ impl StreamSink for Sink {
     }
 
     fn reset(&mut self, stream: StreamId, code: u64) {
+        let kept = self.hoard.as_mut().and_then(|hoard| hoard.remove(&stream)).unwrap_or_default();
+        self.room = self.room.saturating_add(kept.iter().map(Bytes::len).sum());
         if stream.is_uni() && !self.is_ours(stream) {
             return;
         }

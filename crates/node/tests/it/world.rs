@@ -96,6 +96,17 @@ impl World {
         C(client)
     }
 
+    /// Many clients at once.
+    pub(crate) fn crowd(&mut self, node: N, count: usize) -> Vec<C> {
+        let first = self.hosts.len();
+        for client in first..first + count {
+            self.hosts.push(Host::Client(Box::new(Client::new(self.now))));
+            self.connect((client, node.0), USER_ALPN, None);
+        }
+        self.run();
+        (first..first + count).map(C).collect()
+    }
+
     pub(crate) fn n(&mut self, node: N) -> &mut Node {
         match &mut self.hosts[node.0] {
             Host::Node(node) => node,
@@ -168,6 +179,7 @@ impl World {
                 let now = self.now;
                 self.hosts[host].app().handle_closed(now, session, reason.clone());
             }
+            self.wires[wire].ends[at].sink.let_go();
         }
     }
 

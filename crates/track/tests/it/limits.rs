@@ -1,8 +1,10 @@
 //! Every limit, hit.
 
-use crate::support::{SOURCE, header, object, payload, put, put_group, start, whole_group};
+use crate::support::{SOURCE, header, object, payload, put, put_group, start, viewer, whole_group};
+use bytes::Bytes;
 use sluice_moqt::data::SubgroupFlags;
-use sluice_track::{Limit, Limits, Log, WriteError};
+use sluice_moqt::transport::{DatagramError, Dir, SinkError, StreamId, StreamSink};
+use sluice_track::{Keep, Limit, Limits, Log, WriteError};
 
 fn refused<T: std::fmt::Debug>(result: Result<T, WriteError>) -> Limit {
     match result {
@@ -93,4 +95,68 @@ fn object_bytes_subgroups_objects_and_writers_are_refused() {
     assert_eq!(refused(log.begin_object(now, writer, &object(u64::MAX, 1))), Limit::ObjectId);
     let limit = std::iter::repeat_with(|| open(&mut log, 0)).take(5_000).find_map(Result::err).expect("refused");
     assert_eq!(limit, WriteError::Limit(Limit::Writers(4_096)));
+}
+
+#[test]
+fn trimming_keeps_the_newest_whole_group_or_what_can_be_joined() {
+    let (now, mut log) = (start(), Log::new(Limits::default(), 128));
+    for group in 1..=5 {
+        put_group(&mut log, now, group, 3);
+    }
+    let writer = log.open_subgroup(now, SOURCE, &header(6, 0, whole_group())).expect("opens");
+    put(&mut log, now, writer, (6, 0), 100);
+    log.trim(Keep::WholeGroup);
+    assert_eq!((log.oldest_group(), log.groups_evicted()), (Some(5), 4));
+    log.trim(Keep::JoinPoint);
+    assert_eq!(log.oldest_group(), Some(6));
+    log.trim(Keep::JoinPoint);
+    put(&mut log, now, writer, (6, 1), 100);
+    assert_eq!((log.oldest_group(), log.bytes_retained()), (Some(6), 0));
+}
+
+#[test]
+fn what_a_transport_holds_of_an_evicted_group_is_counted_until_it_lets_go() {
+    let (now, mut log) = (start(), Log::new(Limits { groups: 1, ..Limits::default() }, 128));
+    let (mut cursor, mut sink) = (viewer(&log), Hoard::default());
+    let writer = log.open_subgroup(now, SOURCE, &header(1, 0, whole_group())).expect("opens");
+    put(&mut log, now, writer, (1, 0), 60_000);
+    cursor.select(now, &mut log, &mut sink);
+    assert!(!sink.0.is_empty());
+    put_group(&mut log, now, 2, 1);
+    assert!(log.bytes_retained() >= 60_000, "{} bytes retained", log.bytes_retained());
+    sink.0.clear();
+    log.settle_memory();
+    assert_eq!(log.bytes_retained(), 0);
+}
+
+/// A transport that takes everything and gets no acknowledgement.
+#[derive(Debug, Default)]
+struct Hoard(Vec<Bytes>);
+
+impl StreamSink for Hoard {
+    fn open(&mut self, _: Dir) -> Option<StreamId> {
+        Some(StreamId(2))
+    }
+
+    fn write(&mut self, _: StreamId, chunks: &mut [Bytes]) -> Result<usize, SinkError> {
+        let taken = chunks.iter().map(Bytes::len).sum();
+        self.0.extend(chunks.iter_mut().map(std::mem::take));
+        Ok(taken)
+    }
+
+    fn finish(&mut self, _: StreamId) {}
+
+    fn reset(&mut self, _: StreamId, _: u64) {}
+
+    fn stop(&mut self, _: StreamId, _: u64) {}
+
+    fn set_priority(&mut self, _: StreamId, _: i32) {}
+
+    fn send_datagram(&mut self, _: Bytes) -> Result<(), DatagramError> {
+        Err(DatagramError::Unsupported)
+    }
+
+    fn max_datagram_size(&self) -> Option<usize> {
+        None
+    }
 }
