@@ -62,6 +62,24 @@ fn newest_replaces_in_its_own_namespace_only() {
 }
 
 #[test]
+fn a_track_of_which_nothing_came_keeps_its_readers_over_a_change_of_publishers() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (first, second, viewer) = (w.client(node), w.client(node), w.client(node));
+    let source = w.publish(first, &track("video"), Known::default());
+    let request = w.subscribe(viewer, &track("video"), Params::default());
+    // Its streams are known to the reader, although they hold nothing.
+    for group in 0..3 {
+        w.group(source, group);
+    }
+    w.run();
+    w.close(first);
+    let source = w.publish(second, &track("video"), Known::default());
+    w.put_group(source, 7, 2);
+    assert_eq!(w.locations(viewer, request), [(7, 0), (7, 1)]);
+}
+
+#[test]
 fn newest_track_replaces_the_older_one() {
     let mut w = World::new();
     let node = w.node(with(PublisherPolicy::Newest));
