@@ -69,6 +69,8 @@ pub mod udp;
 
 mod batch;
 mod cid;
+mod complaints;
+mod congestion;
 mod conn;
 mod desk;
 mod pipe;

@@ -66,6 +66,8 @@ pub struct HandshakeStats {
     pub completed: u64,
     /// Handshakes that failed or ran out of time, either side.
     pub failed: u64,
+    /// Of those failed: peers that dialled a trunk port, where TLS refused one side, for its certificate mostly.
+    pub peers_refused: u64,
     /// Connections dialled.
     pub dialled: u64,
 }

@@ -197,6 +197,11 @@ pub const METRICS: &[Metric] = &[
     Metric::trunk("sluice_trunk_lost_packets_total", Kind::Counter, "Media packets declared lost.", |t| {
         count(t.lost_packets_total)
     }),
+    Metric::counter(
+        "sluice_trunk_peers_refused_total",
+        "Peers that dialled the trunk port and that TLS kept out, mostly for a certificate; the log says why.",
+        |s| s.net.handshake.peers_refused,
+    ),
     // The loop.
     Metric::counter("sluice_handshakes_total", HANDSHAKES, |s| s.net.handshake.completed).with("result=\"completed\""),
     Metric::counter("sluice_handshakes_total", HANDSHAKES, |s| s.net.handshake.failed).with("result=\"failed\""),

@@ -5,6 +5,7 @@ use crate::batch;
 use crate::cid::CidReader;
 use crate::clock::Clock;
 use crate::command::Foreign;
+use crate::complaints::Complaints;
 use crate::config::{PortConfig, ShardConfig};
 use crate::conn::{Conn, Held, Marks, Phase};
 use crate::desk::Desk;
@@ -63,6 +64,7 @@ pub(super) struct Core<S> {
     pub(super) limits: Limits,
     pub(super) pipes: Slab<Link>,
     pub(super) census: Census,
+    pub(super) complaints: Complaints,
 }
 
 /// Sums over all connections.
@@ -109,6 +111,7 @@ impl<S: Socket> Core<S> {
             },
             pipes: Slab::new(),
             census: Census { held: 0, live: 0, next_session: 1 },
+            complaints: Complaints::default(),
         }
     }
 

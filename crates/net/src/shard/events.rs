@@ -77,8 +77,17 @@ impl<S: Socket> Core<S> {
                 if conn.source.is_some() {
                     self.gate.handshake_over();
                 }
-                if let Some(token) = token {
-                    desk.dial_failed(token, reason);
+                match (token, &reason, conn.leg.peers) {
+                    (Some(token), ..) => desk.dial_failed(token, reason),
+                    // Nobody else says it here: the app does not know of the connection.
+                    (None, CloseReason::Transport(cause), Peers::Pops) => {
+                        self.gate.stats.peers_refused += 1;
+                        let from = conn.quic.remote_address();
+                        if let Some(unsaid) = self.complaints.due(now, from.ip()) {
+                            tracing::warn!(%from, cause, unsaid, "a trunk peer could not connect");
+                        }
+                    }
+                    (None, ..) => {}
                 }
             }
         }

@@ -45,6 +45,17 @@ fn both_sides_learn_the_name_of_the_other() {
 }
 
 #[test]
+fn an_idle_trunk_stands() {
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let mut world = meet((&authority.pop("ams1"), &roots), (&authority.pop("fra1"), &roots), "fra1");
+    // Nothing is said by either app; the idle timeout is 10 s.
+    world.run_for(Duration::from_secs(120));
+    assert_eq!((world.app(0).closed(), world.app(1).closed()), (None, None));
+    assert_eq!((world.shards[0].connections(), world.shards[1].connections()), (1, 1));
+}
+
+#[test]
 fn another_pop_than_the_one_dialled_is_refused() {
     let authority = Authority::new();
     let roots = authority.roots();
@@ -64,6 +75,7 @@ fn expired_certificates_are_refused_on_either_side() {
     let world = meet((&authority.expired_pop("ams1"), &roots), (&authority.pop("fra1"), &roots), "fra1");
     assert_eq!(refusal(&world), "peer refuses us: our certificate is expired or not yet valid");
     assert!(world.app(0).seen.is_empty());
+    assert_eq!(world.shards[0].stats().handshake.peers_refused, 1, "the acceptor counts and says it");
 }
 
 #[test]
