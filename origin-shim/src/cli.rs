@@ -32,7 +32,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = cli.sources.with("role", "origin").load()?.config;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let daemon = Daemon::start(&config, &clock).map_err(StartError::with_exit)?;
-    let sources = Sources::new(daemon.handle().clone(), clock, Stamps::Off);
+    let sources = Sources::new(daemon.fleet().clone(), clock, Stamps::Off);
     run_beside(&config, daemon, feed(sources, config.feeds.clone()))?;
     Ok(Exit::Ok.into())
 }

@@ -8,7 +8,7 @@ use crate::programme::SOURCES_MAX;
 use crate::rtmp;
 use sluice_moqt::Namespace;
 use sluice_net::{Clock, Rng, ShardHandle};
-use sluice_relay::daemon::Command;
+use sluice_relay::daemon::{Command, Fleet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Sources {
 /// What every source needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Studio {
-    shard: ShardHandle<Command>,
+    fleet: Fleet,
     clock: Arc<dyn Clock>,
     stamps: Stamps,
     next_source: Arc<AtomicU64>,
@@ -42,7 +42,7 @@ pub(crate) struct Studio {
 /// Why a run ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    /// The shard has ended; nothing can be published any more.
+    /// The shard has ended; nothing can be published by this run any more.
     #[error(transparent)]
     Gone(#[from] Gone),
     /// The input cannot be read.
@@ -57,11 +57,11 @@ pub(crate) enum RunError {
 }
 
 impl Sources {
-    /// Sources for the node behind `shard`.
+    /// Sources for the relay of `fleet`: its first shard publishes them.
     #[must_use]
-    pub fn new(shard: ShardHandle<Command>, clock: Arc<dyn Clock>, stamps: Stamps) -> Self {
+    pub fn new(fleet: Fleet, clock: Arc<dyn Clock>, stamps: Stamps) -> Self {
         let (next_source, dropped) = (Arc::default(), Arc::default());
-        let studio = Studio { shard, clock, stamps, next_source, dropped };
+        let studio = Studio { fleet, clock, stamps, next_source, dropped };
         Self { studio, configured: Vec::new(), tasks: JoinSet::new() }
     }
 
@@ -88,7 +88,7 @@ impl Sources {
         self.studio.dropped.load(Ordering::Relaxed)
     }
 
-    /// Returns when the shard has ended, and never before. Cancel-safe.
+    /// Returns when the relay has ended, and never before. Cancel-safe.
     pub async fn watch(&mut self) -> anyhow::Error {
         loop {
             match self.tasks.join_next().await {
@@ -100,7 +100,7 @@ impl Sources {
     }
 }
 
-/// Plays `input` again whenever it dies, until the shard has ended.
+/// Plays `input` again whenever it or the shard dies, until the relay has ended.
 async fn keep_running(studio: Studio, namespace: Namespace, input: Input) -> Gone {
     let mut backoff = Backoff::new(Rng::from_entropy());
     let mut above = None;
@@ -111,8 +111,8 @@ async fn keep_running(studio: Studio, namespace: Namespace, input: Input) -> Gon
                 tracing::info!(source = %input, "source has ended");
                 return std::future::pending().await;
             }
-            Err(RunError::Gone(gone)) => return gone,
-            Err(error @ (RunError::Read(_) | RunError::Play(_) | RunError::Ended(_))) => error,
+            Err(RunError::Gone(gone)) if studio.fleet.is_over() => return gone,
+            Err(error) => error,
         };
         let wait = backoff.next(studio.clock.now().saturating_duration_since(started));
         tracing::warn!(source = %input, %error, again = ?wait, "source died; starting it again");
@@ -124,7 +124,7 @@ impl Studio {
     /// One run of `input`. `above` is the newest group of the runs before, and then of this one.
     async fn play(&self, namespace: &Namespace, input: &Input, above: &mut Option<u64>) -> Result<(), RunError> {
         let plan = self.plan(namespace.clone(), input, *above);
-        let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
+        let mut run = self.run(plan);
         let result = run.play_input(input).await;
         *above = run.player.last_group();
         run.close(result).await
@@ -134,7 +134,7 @@ impl Studio {
     pub(crate) async fn play_reader(&self, namespace: &Namespace, reader: Reader) -> Result<(), RunError> {
         let input = Input::Command(Vec::new());
         let plan = self.plan(namespace.clone(), &input, None);
-        let mut run = Run { studio: self, player: Player::new(plan), outlet: Outlet::default() };
+        let mut run = self.run(plan);
         let mut reader = reader;
         let result = run.play_to_end(&input, &mut reader).await;
         let result = run.close(result).await;
@@ -154,6 +154,15 @@ impl Studio {
         }
     }
 
+    fn run(&self, plan: Plan) -> Run<'_> {
+        Run { studio: self, shard: self.fleet.first(), player: Player::new(plan), outlet: Outlet::default() }
+    }
+
+    /// Whether no shard is left that could publish anything.
+    pub(crate) fn is_over(&self) -> bool {
+        self.fleet.is_over()
+    }
+
     fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), unix: self.clock.unix_time() }
     }
@@ -162,6 +171,8 @@ impl Studio {
 /// One run of an input.
 struct Run<'a> {
     studio: &'a Studio,
+    /// As it was when the run began: another one knows nothing of its tracks.
+    shard: ShardHandle<Command>,
     player: Player,
     outlet: Outlet,
 }
@@ -216,7 +227,7 @@ impl Run<'_> {
 
     /// Waits until the shard has taken everything, or until the outlet has given up what it could not take.
     async fn flush(&mut self) -> Result<(), Gone> {
-        let send = |command| self.studio.shard.send(command);
+        let send = |command| self.shard.send(command);
         while let Some(again) = self.outlet.pump(self.studio.clock.now(), send)? {
             tokio::time::sleep_until(again.into()).await;
         }

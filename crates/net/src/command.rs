@@ -39,6 +39,11 @@ pub(crate) enum Message<C> {
     Foreign(Foreign),
     /// One end of a pipe to another shard.
     Pipe(Box<End>),
+    /// Another shard was started again.
+    Sibling {
+        index: u8,
+        handle: ShardHandle<C>,
+    },
     Stop {
         grace: Duration,
     },
@@ -114,6 +119,14 @@ impl<C> ShardHandle<C> {
         let [client, server] = pipe::ends(alpn, seen);
         self.send_message(Message::Pipe(Box::new(client)))?;
         other.send_message(Message::Pipe(Box::new(server)))
+    }
+
+    /// Names shard `index` of the process anew, which was started again: datagrams that are its go to `handle`.
+    ///
+    /// # Errors
+    /// The queue is full or the shard gone.
+    pub fn introduce(&self, index: u8, handle: Self) -> Result<(), SendError> {
+        self.send_message(Message::Sibling { index, handle })
     }
 
     pub(crate) fn send_message(&self, message: Message<C>) -> Result<(), SendError> {

@@ -30,15 +30,16 @@ pub enum Ending<E> {
     GaveUp,
 }
 
-/// Runs the shard that `start` makes until it is stopped, and a fresh one after each panic. `start` gets the
-/// number of panics so far and publishes the new shard's handle; handles of the old one say
-/// [`SendError::Gone`](crate::SendError::Gone).
+/// Has `drive` turn the shard that `start` makes until it is stopped ([`Shard::run`] where nothing else is to be done
+/// between turns), and a fresh one after each panic. `start` gets the number of panics so far and publishes the new
+/// shard's handle; handles of the old one say [`SendError::Gone`](crate::SendError::Gone).
 ///
 /// # Errors
 /// See [`Ending`].
 pub fn supervise<S, A, E>(
     clock: &dyn Clock,
     mut start: impl FnMut(usize) -> Result<Shard<S, A>, E>,
+    mut drive: impl FnMut(&mut Shard<S, A>) -> io::Result<()>,
 ) -> Result<(), Ending<E>>
 where
     S: Socket,
@@ -49,7 +50,7 @@ where
     loop {
         let mut shard = start(panics).map_err(Ending::Start)?;
         // Nothing of the shard is looked at after a panic: it is dropped, with all its sockets.
-        if let Ok(ended) = catch_unwind(AssertUnwindSafe(|| shard.run())) {
+        if let Ok(ended) = catch_unwind(AssertUnwindSafe(|| drive(&mut shard))) {
             return ended.map_err(Ending::Wait);
         }
         drop(shard);

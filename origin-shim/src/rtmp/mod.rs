@@ -46,7 +46,7 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves encoders until the shard has ended.
+    /// Serves encoders until the relay has ended.
     pub(crate) async fn serve(self, studio: Studio) -> Gone {
         let mut connections: JoinSet<Result<(), Gone>> = JoinSet::new();
         loop {
@@ -73,7 +73,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, names: Names, studio: Studio
     tracing::debug!(%peer, "RTMP connection");
     match connection::Connection::new(stream, names).run(&studio).await {
         Ok(()) => tracing::info!("RTMP stream has ended"),
-        Err(connection::Error::Gone(gone)) => return Err(gone),
+        Err(connection::Error::Gone(gone)) if studio.is_over() => return Err(gone),
+        // The encoder comes again, and finds the shard that took the place.
         Err(error) => tracing::warn!(%error, "RTMP connection closed"),
     }
     Ok(())

@@ -228,6 +228,12 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("sluice_shard_visits_total", "Visits to connections: the unit of the CPU cost.", |s| {
         s.net.turn.visits
     }),
+    Metric::process(
+        "sluice_shard_panics_total",
+        Kind::Counter,
+        "Panics of shards; each lost the shard's sessions, and three of one shard in a minute end the process.",
+        |s| count(s.panics()),
+    ),
     // The process.
     Metric::process("sluice_uptime_seconds", Kind::Gauge, "Time since the start.", |s| Some(s.uptime().as_secs_f64())),
     Metric::process("sluice_draining", Kind::Gauge, "1 once a drain was asked for.", |s| {

@@ -23,6 +23,7 @@ use sluice_topology::PopId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -93,6 +94,7 @@ struct Inner {
     identity: Identity,
     slots: Vec<watch::Receiver<Option<Arc<Snapshot>>>>,
     drain: watch::Sender<bool>,
+    panics: AtomicU64,
     started: Instant,
     now: Box<Now>,
 }
@@ -110,7 +112,8 @@ impl State {
                 (Publisher(sender), receiver)
             })
             .unzip();
-        let inner = Inner { identity, slots, drain: watch::Sender::new(false), started: now(), now: Box::new(now) };
+        let (drain, panics) = (watch::Sender::new(false), AtomicU64::new(0));
+        let inner = Inner { identity, slots, drain, panics, started: now(), now: Box::new(now) };
         (Self { inner: Arc::new(inner) }, publishers)
     }
 
@@ -138,6 +141,17 @@ impl State {
             merged.entry(&trunk.peer).and_modify(|known| known.absorb(trunk)).or_insert_with(|| trunk.clone());
         }
         merged.into_values().collect()
+    }
+
+    /// A shard panicked.
+    pub fn count_panic(&self) {
+        self.inner.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Panics of shards so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.inner.panics.load(Ordering::Relaxed)
     }
 
     fn uptime(&self) -> Duration {

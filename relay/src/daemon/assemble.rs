@@ -1,19 +1,20 @@
 //! From a checked configuration to running shards.
 
 use super::files;
+use super::fleet::Fleet;
 use super::host::{Command, Host};
+use super::parts::{Credentials, Parts, node_config, peer_configs};
 use crate::admin::{self, Publisher};
 use crate::ca::CaError;
-use crate::config::{Config, IngestMode, Peer, Publishers, Role, Trunk};
+use crate::config::{Config, Role};
+use sluice_net::supervise::Ending;
 use sluice_net::task::Thread;
-use sluice_net::tls::{ClientTls, ServerTls, TlsError};
-use sluice_net::{
-    Clock, NodeKey, PortConfig, SendError, Shard, ShardConfig, ShardError, ShardHandle, TransportProfile, UdpSocket,
-};
-use sluice_node::{CONTROL_ALPN, Homing, Ingest, MEDIA_ALPN, Node, PeerConfig, PublisherPolicy, USER_ALPN};
+use sluice_net::tls::TlsError;
+use sluice_net::{Clock, SendError, Shard, ShardError, UdpSocket, supervise};
+use sluice_node::{Node, PeerConfig};
 use sluice_topology::PopId;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ pub struct Addresses {
 /// A running relay. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct Daemon {
-    shards: Vec<ShardHandle<Command>>,
+    fleet: Fleet,
     threads: Vec<Thread>,
     state: admin::State,
     addresses: Addresses,
@@ -130,31 +131,31 @@ impl Daemon {
             },
             drain_grace: config.drain_grace,
         };
-        let shards = config.shards.get();
+        let mut plan = Plan::new(config.clone(), clock)?;
+        let shards = plan.parts.shards();
         let now = Arc::clone(clock);
-        let (state, publishers) = admin::State::new(identity, usize::from(u8_of(shards)), move || now.now());
-        let mut plan = Plan::new(config, clock)?;
+        let (state, publishers) = admin::State::new(identity, usize::from(shards), move || now.now());
         let mut addresses = None;
         let mut started = Vec::new();
-        for (index, publisher) in (0..u8_of(shards)).zip(publishers) {
+        for (index, publisher) in (0..shards).zip(publishers) {
             let (shard, bound) = plan.shard(index)?;
             let first = *addresses.get_or_insert(bound);
             // The other shards share what port 0 became for the first.
             plan.listen = first;
             started.push((shard, publisher));
         }
-        let handles: Vec<ShardHandle<Command>> = started.iter().map(|(shard, _)| shard.handle()).collect();
-        join_shards(&config.pop, &handles)?;
+        let handles = started.iter().map(|(shard, _)| shard.handle()).collect();
+        let fleet = Fleet::new(config.pop.clone(), handles).map_err(StartError::Join)?;
+        let plan = Arc::new(plan);
         let mut threads = Vec::new();
-        for (index, (mut shard, publisher)) in started.into_iter().enumerate() {
-            shard.set_siblings(handles.clone());
-            let clock = Arc::clone(clock);
-            let name = format!("shard-{index}");
-            let body = move || drive(&mut shard, &publisher, &*clock);
-            threads.push(Thread::spawn(&name, body).map_err(StartError::Thread)?);
+        for (index, (shard, publisher)) in (0..shards).zip(started) {
+            let keeper =
+                Keeper { index, plan: Arc::clone(&plan), fleet: fleet.clone(), publisher, state: state.clone() };
+            let body = move || keeper.keep(shard);
+            threads.push(Thread::spawn(&format!("shard-{index}"), body).map_err(StartError::Thread)?);
         }
         let addresses = addresses.unwrap_or(Addresses { user: config.listen.addr, trunk: None });
-        Ok(Self { shards: handles, threads, state, addresses })
+        Ok(Self { fleet, threads, state, addresses })
     }
 
     /// Where it listens.
@@ -174,18 +175,18 @@ impl Daemon {
     /// # Errors
     /// The shard is behind, or gone.
     pub fn send(&self, command: Command) -> Result<(), SendError> {
-        self.handle().send(command)
+        self.fleet.first().send(command)
     }
 
-    /// The first shard, for sources that live on threads of their own.
+    /// The shards, for sources that live on threads of their own.
     #[must_use]
-    pub fn handle(&self) -> &ShardHandle<Command> {
-        self.shards.first().expect("the type of `shards` in the configuration starts at 1")
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Asks users to leave and ends when they have, or after `grace`.
     pub fn stop(mut self, grace: Duration) {
-        for shard in &self.shards {
+        for shard in self.fleet.close() {
             // A shard that cannot hear has ended or is stuck; its thread is joined either way.
             let _ = shard.send(Command::Drain(grace));
             let _ = shard.stop(grace);
@@ -202,28 +203,59 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        for shard in &self.shards {
+        for shard in self.fleet.close() {
             let _ = shard.stop(Duration::ZERO);
         }
     }
 }
 
-/// Joins every pair of shards by the two legs of a trunk.
-fn join_shards(pop: &PopId, handles: &[ShardHandle<Command>]) -> Result<(), StartError> {
-    let name = |index: usize| pop.shard(u8::try_from(index).unwrap_or(u8::MAX));
-    for (second, other) in handles.iter().enumerate() {
-        for (first, handle) in handles.iter().enumerate().take(second) {
-            let names = [name(first), name(second)];
-            for alpn in [CONTROL_ALPN, MEDIA_ALPN] {
-                handle.join(other, alpn, [names[0].as_str(), names[1].as_str()]).map_err(StartError::Join)?;
-            }
-        }
-    }
-    Ok(())
+/// Looks after one shard on its thread.
+struct Keeper {
+    index: u8,
+    plan: Arc<Plan>,
+    fleet: Fleet,
+    publisher: Publisher,
+    state: admin::State,
 }
 
-/// The body of a shard's thread.
-fn drive(shard: &mut Shard<UdpSocket, Host>, publisher: &Publisher, clock: &dyn Clock) {
+impl Keeper {
+    /// The body of a shard's thread: runs `shard`, and a fresh one in its place after a panic.
+    fn keep(self, shard: Shard<UdpSocket, Host>) {
+        let clock = Arc::clone(&self.plan.clock);
+        let mut first = Some(shard);
+        let start = |panics: usize| match first.take() {
+            Some(shard) => Ok(self.introduce(shard)),
+            None => {
+                self.state.count_panic();
+                let (shard, _) = self.plan.shard(self.index)?;
+                let shard = self.introduce(shard);
+                self.fleet.replace(self.index, shard.handle()).map_err(StartError::Join)?;
+                tracing::warn!(shard = self.index, panics, "a shard was started again; its sessions are lost");
+                Ok(shard)
+            }
+        };
+        let ended: Result<(), Ending<StartError>> = supervise(&*clock, start, |shard| drive(shard, &self.publisher, &*clock));
+        if let Err(error) = ended {
+            if matches!(error, Ending::GaveUp) {
+                self.state.count_panic();
+            }
+            tracing::error!(shard = self.index, %error, "a shard ends for good");
+            self.fleet.close();
+        }
+    }
+
+    fn introduce(&self, mut shard: Shard<UdpSocket, Host>) -> Shard<UdpSocket, Host> {
+        let mut siblings = self.fleet.handles();
+        if let Some(own) = siblings.get_mut(usize::from(self.index)) {
+            *own = shard.handle();
+        }
+        shard.set_siblings(siblings);
+        shard
+    }
+}
+
+/// Turns a shard until it is stopped, and publishes what it counts in between.
+fn drive(shard: &mut Shard<UdpSocket, Host>, publisher: &Publisher, clock: &dyn Clock) -> io::Result<()> {
     let mut next = clock.now();
     while !shard.is_stopped() {
         let now = clock.now();
@@ -235,38 +267,33 @@ fn drive(shard: &mut Shard<UdpSocket, Host>, publisher: &Publisher, clock: &dyn 
             // Trunks stand until the end; nobody is left whom they would serve.
             let _ = shard.handle().stop(Duration::ZERO);
         }
-        if let Err(error) = shard.turn(next.saturating_duration_since(now)) {
-            tracing::error!(%error, "a shard cannot wait for its sockets and ends");
-            return;
-        }
+        shard.turn(next.saturating_duration_since(now))?;
     }
+    Ok(())
 }
 
-/// Everything that shards are made from.
-struct Plan<'a> {
-    config: &'a Config,
-    clock: &'a Arc<dyn Clock>,
-    node_key: NodeKey,
-    user: ServerTls,
-    trunk: Option<TrunkTls>,
+/// Everything that the daemon's shards are made from.
+struct Plan {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    parts: Parts,
     peers: Vec<PeerConfig>,
     listen: Addresses,
 }
 
-struct TrunkTls {
-    server: ServerTls,
-    control: ClientTls,
-    media: ClientTls,
-}
-
-impl<'a> Plan<'a> {
-    fn new(config: &'a Config, clock: &'a Arc<dyn Clock>) -> Result<Self, StartError> {
+impl Plan {
+    fn new(config: Config, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
         let now = std::time::UNIX_EPOCH + clock.unix_time();
-        let user = ServerTls::open(&files::user_identity(config, now)?, &[USER_ALPN], Arc::clone(clock))?;
-        let trunk = config.trunk.as_ref().map(|trunk| trunk_tls(trunk, config, clock)).transpose()?;
-        let peers = config.trunk.iter().flat_map(|t| t.peers.iter().map(|p| peer(t, p))).collect::<Result<_, _>>()?;
+        let credentials = Credentials {
+            user: files::user_identity(&config, now)?,
+            trunk: config.trunk.as_ref().map(|trunk| files::trunk_identity(trunk, &config)).transpose()?,
+            node_key: files::node_key(&config.state_dir)?,
+        };
+        let shards = u8::try_from(config.shards.get()).unwrap_or(u8::MAX);
+        let parts = Parts::new(shards, &credentials, clock)?;
         let listen = Addresses { user: config.listen.addr, trunk: config.trunk.as_ref().map(|t| t.addr) };
-        let plan = Self { config, clock, node_key: files::node_key(&config.state_dir)?, user, trunk, peers, listen };
+        let peers = peer_configs(&config)?;
+        let plan = Self { config, clock: Arc::clone(clock), parts, peers, listen };
         plan.check_free(listen.user, "listen.addr")?;
         if let Some(addr) = listen.trunk {
             plan.check_free(addr, "trunk.addr")?;
@@ -282,27 +309,16 @@ impl<'a> Plan<'a> {
 
     fn shard(&self, index: u8) -> Result<(Shard<UdpSocket, Host>, Addresses), StartError> {
         let user = bind(self.listen.user, "listen.addr")?;
-        let mut ports = vec![PortConfig::server(user, self.user.clone(), TransportProfile::viewer())];
-        if let (Some(tls), Some(addr)) = (&self.trunk, self.listen.trunk) {
-            let socket = bind(addr, "trunk.addr")?;
-            let port = PortConfig::server(socket, tls.server.clone(), TransportProfile::trunk())
-                .with_client(tls.control.clone(), TransportProfile::trunk_control())
-                .with_client(tls.media.clone(), TransportProfile::trunk());
-            ports.push(port);
-        }
-        let shards = u8_of(self.config.shards.get());
-        let config = ShardConfig { index, shards, ..ShardConfig::single(self.node_key.clone()) };
-        let place = sluice_node::Shard { index, count: shards };
-        let node = Node::new(self.clock.now(), node_config(self.config, place, &self.peers, self.clock.as_ref()));
-        let shard = Shard::new(config, ports, Arc::clone(self.clock), Host::new(node))?;
+        let trunk = self.listen.trunk.map(|addr| bind(addr, "trunk.addr")).transpose()?;
+        let ports = self.parts.ports(user, trunk);
+        let place = sluice_node::Shard { index, count: self.parts.shards() };
+        let node = node_config(&self.config, place, &self.peers, self.clock.as_ref());
+        let node = Node::new(self.clock.now(), node);
+        let shard = Shard::new(self.parts.shard(index), ports, Arc::clone(&self.clock), Host::new(node))?;
         let mut addrs = shard.local_addrs().into_iter();
         let user = addrs.next().unwrap_or(self.listen.user);
         Ok((shard, Addresses { user, trunk: addrs.next() }))
     }
-}
-
-fn u8_of(shards: u64) -> u8 {
-    u8::try_from(shards).unwrap_or(u8::MAX)
 }
 
 fn bind(addr: SocketAddr, key: &'static str) -> Result<UdpSocket, StartError> {
@@ -311,78 +327,4 @@ fn bind(addr: SocketAddr, key: &'static str) -> Result<UdpSocket, StartError> {
         tracing::warn!(%addr, "{warning}");
     }
     Ok(socket)
-}
-
-fn trunk_tls(trunk: &Trunk, config: &Config, clock: &Arc<dyn Clock>) -> Result<TrunkTls, StartError> {
-    let (identity, roots) = files::trunk_identity(trunk, config)?;
-    Ok(TrunkTls {
-        server: ServerTls::trunk(&identity, &roots, &[CONTROL_ALPN, MEDIA_ALPN], Arc::clone(clock))?,
-        control: ClientTls::trunk(&identity, &roots, CONTROL_ALPN, Arc::clone(clock))?,
-        media: ClientTls::trunk(&identity, &roots, MEDIA_ALPN, Arc::clone(clock))?,
-    })
-}
-
-fn peer(trunk: &Trunk, peer: &Peer) -> Result<PeerConfig, StartError> {
-    let fail = |source| StartError::Resolve { pop: peer.pop.clone(), addr: peer.addr.to_string(), source };
-    let mut found = (peer.addr.host(), peer.addr.port()).to_socket_addrs().map_err(fail)?;
-    let none = || fail(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    let addr = found.next().ok_or_else(none)?;
-    let role = if trunk.origins.contains(&peer.pop) { sluice_node::Role::Origin } else { sluice_node::Role::Edge };
-    Ok(PeerConfig { pop: peer.pop.clone(), addr: Some(addr), role })
-}
-
-/// One shard dials a peer, so that one trunk leads to it; the others ask through that shard.
-fn dialled_here(place: sluice_node::Shard, at: usize, peer: &PeerConfig) -> PeerConfig {
-    let here = at % usize::from(place.count) == usize::from(place.index);
-    PeerConfig { addr: peer.addr.filter(|_| here), ..peer.clone() }
-}
-
-fn node_config(
-    config: &Config,
-    place: sluice_node::Shard,
-    peers: &[PeerConfig],
-    clock: &dyn Clock,
-) -> sluice_node::Config {
-    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let limits = config.limits;
-    let epoch = u64::try_from(clock.unix_time().as_millis()).unwrap_or(u64::MAX);
-    sluice_node::Config {
-        pop: config.pop.clone(),
-        role: match config.role {
-            Role::Edge => sluice_node::Role::Edge,
-            Role::Origin => sluice_node::Role::Origin,
-        },
-        shard: place,
-        peers: peers.iter().enumerate().map(|(at, peer)| dialled_here(place, at, peer)).collect(),
-        homing: Homing {
-            origins: config.trunk.as_ref().map(|t| t.origins.clone()).unwrap_or_default(),
-            homes: config.homes.as_slice().iter().map(|h| (h.prefix.clone(), h.origin.clone())).collect(),
-            ingest: match config.ingest.mode {
-                IngestMode::Always => Ingest::Always,
-                IngestMode::OnDemand => Ingest::OnDemand,
-            },
-            publishers: match config.ingest.publishers {
-                Publishers::Merge => PublisherPolicy::Merge,
-                Publishers::Newest => PublisherPolicy::Newest,
-                Publishers::Refuse => PublisherPolicy::Refuse,
-            },
-        },
-        limits: sluice_node::Limits {
-            max_sessions: count(limits.sessions),
-            max_requests_per_session: count(limits.requests_per_session),
-            max_lag_groups: limits.viewer_max_lag_groups,
-            ..sluice_node::Limits::default()
-        },
-        track: sluice_track::Limits {
-            bytes: count(limits.window_bytes),
-            groups: count(limits.window_groups),
-            age: Some(limits.window_age),
-            ..sluice_track::Limits::default()
-        },
-        epoch,
-        implementation: concat!("sluice/", env!("CARGO_PKG_VERSION")).to_owned(),
-        scope: None,
-        authorize: false,
-        seed: epoch,
-    }
 }

@@ -42,6 +42,9 @@ pub enum Command {
     AbandonGroup(SourceId),
     /// End a track.
     End(SourceId, EndReason),
+    /// Panic.
+    #[cfg(test)]
+    Panic,
 }
 
 /// A node in its shard.
@@ -108,9 +111,6 @@ fn log_incident(incident: &Incident) {
         }
         Incident::PeerSuspect(pop) => tracing::warn!(%pop, "trunk peer is silent; no new joins there"),
         Incident::PeerTrusted(pop) => tracing::info!(%pop, "trunk peer is trusted again"),
-        Incident::TrackOrphaned(track) => tracing::debug!(%track, "the last publisher is gone; waiting for one"),
-        other => tracing::info!(?other, "incident"),
-    }
         Incident::Memory { level, used, cap } => {
             let (used_bytes, cap_bytes) = (used, cap);
             match level {
@@ -127,6 +127,9 @@ fn log_incident(incident: &Incident) {
                 ),
             }
         }
+        Incident::TrackOrphaned(track) => tracing::debug!(%track, "the last publisher is gone; waiting for one"),
+        other => tracing::info!(?other, "incident"),
+    }
 }
 
 /// Why a connection ended, in words.
@@ -164,6 +167,8 @@ impl Hosted for Host {
                 }
             }
             Command::End(source, why) => self.end(now, source, why),
+            #[cfg(test)]
+            Command::Panic => panic!("on purpose"),
         }
     }
 }

@@ -7,11 +7,15 @@
 
 mod assemble;
 mod files;
+mod fleet;
 mod host;
+mod parts;
 mod run;
 
 pub use assemble::{Addresses, Daemon, StartError};
+pub use fleet::Fleet;
 pub use host::{Command, SourceId};
+pub use parts::{Credentials, Parts, node_config, peer_configs};
 pub use run::{run_beside, run_until_stopped};
 
 #[cfg(test)]

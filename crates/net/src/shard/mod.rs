@@ -257,6 +257,11 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
                 }
                 Message::Foreign(datagram) => self.core.datagram(now, datagram),
                 Message::Pipe(end) => self.core.attach(now, *end, &mut self.app),
+                Message::Sibling { index, handle } => {
+                    if let Some(sibling) = self.siblings.get_mut(usize::from(index)) {
+                        *sibling = handle;
+                    }
+                }
                 Message::Stop { grace } => {
                     self.core.gate.close();
                     self.life = Life::Stopping { until: now + grace };

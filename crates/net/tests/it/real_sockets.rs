@@ -189,7 +189,7 @@ fn packets_that_reach_the_wrong_shard_are_passed_on() {
 #[test]
 fn a_panic_ends_its_shard_and_the_third_within_a_minute_all() {
     let started = std::cell::Cell::new(0);
-    let ended = sluice_net::supervise(&SystemClock, |panics| {
+    let start = |panics| {
         started.set(panics + 1);
         let app = TestApp::default();
         let config = ShardConfig::single(NodeKey::generate());
@@ -198,7 +198,8 @@ fn a_panic_ends_its_shard_and_the_third_within_a_minute_all() {
             shard.handle().send(Box::new(|_| panic!("on purpose"))).unwrap();
         }
         shard
-    });
+    };
+    let ended = sluice_net::supervise(&SystemClock, start, Shard::run);
     assert!(matches!(ended, Err(sluice_net::supervise::Ending::GaveUp)), "{ended:?}");
     assert_eq!(started.get(), 3);
 }
