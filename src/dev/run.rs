@@ -123,7 +123,7 @@ impl System {
 
     async fn sources(&self) -> anyhow::Result<(Sources, Rtmp)> {
         let origin = self.relays.first().context("the plan has an origin")?;
-        let mut sources = Sources::new(origin.daemon.handle().clone(), Arc::clone(&self.clock), Stamps::On);
+        let mut sources = Sources::new(origin.daemon.fleet().clone(), Arc::clone(&self.clock), Stamps::On);
         sources.add(Namespace::from_path(DEMO)?, Input::TestPattern);
         let rtmp = if has_ffmpeg().await {
             let addr = self.plan.rtmp();

@@ -70,7 +70,6 @@ pub mod udp;
 mod batch;
 mod cid;
 mod complaints;
-mod congestion;
 mod conn;
 mod desk;
 mod pipe;
