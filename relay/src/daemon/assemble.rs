@@ -234,7 +234,8 @@ impl Keeper {
                 Ok(shard)
             }
         };
-        let ended: Result<(), Ending<StartError>> = supervise(&*clock, start, |shard| drive(shard, &self.publisher, &*clock));
+        let ended: Result<(), Ending<StartError>> =
+            supervise(&*clock, start, |shard| drive(shard, &self.publisher, &*clock));
         if let Err(error) = ended {
             if matches!(error, Ending::GaveUp) {
                 self.state.count_panic();
