@@ -70,6 +70,7 @@ pub mod udp;
 mod batch;
 mod cid;
 mod complaints;
+mod congestion;
 mod conn;
 mod desk;
 mod pipe;

@@ -1,5 +1,6 @@
 //! Transport parameters per kind of leg, each figure with its reason.
 
+use crate::congestion::LiveConfig;
 use quinn_proto::congestion::{BbrConfig, CubicConfig};
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub enum Congestion {
     ///
     /// Its gain cycle starts at a random phase that `quinn-proto` does not let us seed.
     Bbr,
+    /// Ours, for media: tells queues from losses and stays open while the application limits.
+    Live,
 }
 
 /// Bytes that the transport may hold unacknowledged, following the congestion window.
@@ -64,7 +67,7 @@ impl TransportProfile {
             send_window: SendWindow { min: 64 << 10, max: 1 << 20 },
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
-            congestion: Congestion::Cubic,
+            congestion: Congestion::Live,
             ack_every: Some(10),
             initial_mtu: 1200,
             datagram_buffer: 128 << 10,
@@ -83,7 +86,7 @@ impl TransportProfile {
             idle_timeout: Duration::from_secs(10),
             // An idle media leg must stand when the first viewer comes; probes travel on the control leg.
             keep_alive: Some(Duration::from_secs(3)),
-            congestion: Congestion::Bbr,
+            congestion: Congestion::Live,
             ack_every: Some(10),
             initial_mtu: 1200,
             datagram_buffer: 1 << 20,
@@ -141,6 +144,7 @@ impl TransportProfile {
         match self.congestion {
             Congestion::Cubic => config.congestion_controller_factory(std::sync::Arc::new(CubicConfig::default())),
             Congestion::Bbr => config.congestion_controller_factory(std::sync::Arc::new(BbrConfig::default())),
+            Congestion::Live => config.congestion_controller_factory(std::sync::Arc::new(LiveConfig)),
         };
         if let Some(every) = self.ack_every {
             let mut ack = AckFrequencyConfig::default();

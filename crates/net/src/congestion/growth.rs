@@ -1,0 +1,144 @@
+//! How the window opens while the path shows no queue.
+
+use super::round::Summary;
+
+/// Packets by which the window opens first after a reduction.
+const FIRST_STEP: u64 = 4;
+/// Most packets per step while packets are being lost: what a shallow buffer drops looks like random loss.
+const LOSSY_STEP: u64 = 16;
+/// Above this share of loss, growth is careful.
+const LOSSY: f64 = 0.01;
+/// A sender under this much pressure for a whole round shows by its rate what the path carries.
+const FULL: f64 = 0.9;
+/// Windows of fewer packets grow without a trial: their rounds are too short to tell rates apart.
+const TRIED: u64 = 64;
+/// What a step of a quarter must add to the rate to count, and the rounds until it shows.
+const WORTH: f64 = 1.08;
+const TRIAL_ROUNDS: u8 = 1;
+/// Rounds between a step in vain and the next.
+const REST: u8 = 8;
+
+/// Steps that double while they go well (Copa's velocity, NSDI 2018, 2.1), and trials where loss makes the absence
+/// of a queue a weak sign.
+#[derive(Debug, Clone)]
+pub(super) struct Growth {
+    step: u64,
+    trial: Option<Trial>,
+    rest: u8,
+}
+
+/// A step whose worth is not known yet.
+#[derive(Debug, Clone)]
+struct Trial {
+    window: u64,
+    rate: u64,
+    rounds: u8,
+}
+
+impl Growth {
+    pub(super) const fn new() -> Self {
+        Self { step: 0, trial: None, rest: 0 }
+    }
+
+    /// The window after a round without a standing queue.
+    pub(super) fn next(&mut self, window: u64, round: &Summary, mtu: u64) -> u64 {
+        if !in_use(window, round) {
+            return window;
+        }
+        let lossy = round.loss > LOSSY;
+        if lossy && is_full(round) && window >= TRIED * mtu {
+            return self.try_out(window, round);
+        }
+        self.trial = None;
+        let most = if lossy { (window / 8).max(LOSSY_STEP * mtu) } else { (window / 4).max(FIRST_STEP * mtu) };
+        self.step = (self.step * 2).clamp(FIRST_STEP * mtu, most);
+        window + self.step
+    }
+
+    fn try_out(&mut self, window: u64, round: &Summary) -> u64 {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return window;
+        }
+        if let Some(trial) = &mut self.trial {
+            if trial.rounds > 0 {
+                trial.rounds -= 1;
+                return window;
+            }
+            if !grew(trial.rate, round.rate, WORTH) {
+                self.rest = REST;
+                let before = trial.window;
+                self.trial = None;
+                return before;
+            }
+        }
+        self.trial = Some(Trial { window, rate: round.rate, rounds: TRIAL_ROUNDS });
+        window + window / 4
+    }
+}
+
+/// Whether the window was needed: RFC 7661 and 9002 7.8 let only such a window grow, which bounds it by twice the
+/// largest burst that the application has sent.
+pub(super) fn in_use(window: u64, round: &Summary) -> bool {
+    round.pressure > 0.0 && round.peak_flight >= window / 2
+}
+
+/// Whether the window or the pacer was the limit all the time.
+pub(super) fn is_full(round: &Summary) -> bool {
+    round.pressure >= FULL
+}
+
+/// Whether `after` is at least `factor` times `before`.
+pub(super) fn grew(before: u64, after: u64, factor: f64) -> bool {
+    after as f64 >= before as f64 * factor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const MTU: u64 = 1200;
+
+    fn round(window: u64, pressure: f64, loss: f64) -> Summary {
+        Summary {
+            least_rtt: Duration::from_millis(50),
+            rate: window * 20,
+            peak_flight: window,
+            pressure,
+            loss,
+            seen: window,
+            marked: false,
+        }
+    }
+
+    #[test]
+    fn steps_double_while_the_window_is_in_use() {
+        let mut growth = Growth::new();
+        let mut window = 100 * MTU;
+        for packets in [104, 112, 128, 160, 200, 250] {
+            window = growth.next(window, &round(window, 0.2, 0.0), MTU);
+            assert_eq!(window / MTU, packets);
+        }
+        let idle = Summary { peak_flight: window / 3, ..round(window, 0.2, 0.0) };
+        assert_eq!(growth.next(window, &idle, MTU), window);
+        assert_eq!(growth.next(window, &round(window, 0.0, 0.0), MTU), window);
+    }
+
+    #[test]
+    fn under_loss_a_step_that_brings_no_rate_is_taken_back() {
+        let mut growth = Growth::new();
+        let start = 800 * MTU;
+        let at_capacity = |window: u64| Summary { rate: start * 20, ..round(window, 1.0, 0.1) };
+        let mut windows = vec![start];
+        for _ in 0..12 {
+            let window = *windows.last().expect("it begins with one");
+            windows.push(growth.next(window, &at_capacity(window), MTU));
+        }
+        assert_eq!(windows.iter().filter(|window| **window == 1000 * MTU).count(), 3, "{windows:?}");
+        assert!(windows.iter().all(|window| *window <= 1000 * MTU));
+        let mut growth = Growth::new();
+        let window = (0..20).fold(start, |window, _| growth.next(window, &round(window, 1.0, 0.2), MTU));
+        assert!(window > 2 * start, "random loss leaves the rate in proportion: {window}");
+    }
+}

@@ -1,0 +1,320 @@
+//! The controller itself: which phase, which window. See the module's page for the why.
+
+use super::base::Base;
+use super::growth::{Growth, grew, in_use, is_full};
+use super::rival::{Cubic, Used};
+use super::round::{Ack, Round, Summary};
+use std::time::{Duration, Instant};
+
+/// First window in packets, as Chromium's QUIC has it: the pacer spreads them over a round trip.
+pub(super) const INITIAL_PACKETS: u64 = 32;
+/// Least window in packets (BBR's MinPipeCwnd).
+const LEAST_PACKETS: u64 = 4;
+/// A standing queue is half the base round trip, within these bounds: above what receivers add by delaying ACKs
+/// (25 ms) on long paths, and small enough to be drained within a frame.
+const QUEUE_LEAST: Duration = Duration::from_millis(15);
+const QUEUE_MOST: Duration = Duration::from_millis(50);
+/// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
+const DRAIN: f64 = 0.9;
+/// Cuts in a row, one per round, that must end a queue of ours: the first is still made by a rate from before a
+/// change of the path.
+const CUTS: u8 = 3;
+/// Rounds with such a window before the base is looked at again.
+const HOLD: u8 = 32;
+/// Loss in one round that no random loss explains (the worst that must be carried is 20 %), and the least sample.
+const EXCESS: f64 = 0.4;
+const EXCESS_PACKETS: u64 = 64;
+/// Reduction on excess loss and ECN marks, CUBIC's.
+const BACK_OFF: f64 = 0.7;
+/// Start-up ends after so many full rounds in which the rate has not grown by a quarter (BBR 5.3.1.2).
+const STALLS: u8 = 3;
+/// Pause before a shared queue is tested again; doubles while it stays shared.
+const RETRY: Duration = Duration::from_secs(4);
+const RETRY_MOST: Duration = Duration::from_secs(32);
+/// Packets that quinn-proto's pacer sends at once.
+const BURST: u64 = 10;
+/// A queue whose shortest is at least this part of its longest is no queue: the path has become longer.
+const LEVEL: f64 = 0.8;
+
+/// Congestion control for live media: windows from what the path has shown, queues instead of losses as the sign.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    window: u64,
+    mtu: u64,
+    base: Base,
+    round: Round,
+    phase: Phase,
+    growth: Growth,
+    /// Rounds in which the window filled the path.
+    held: u8,
+    retry: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    /// Doubling until the path shows a limit.
+    Startup { rate: u64, stalls: u8 },
+    /// The window is large enough, or opens carefully.
+    Steady,
+    /// The window was cut because of a standing queue.
+    Draining(Drain),
+    /// Others keep the queue standing.
+    Sharing(Sharing),
+}
+
+#[derive(Debug, Clone)]
+struct Drain {
+    /// Window to go back to if the queue turns out to be someone else's.
+    before: u64,
+    /// So many so far.
+    cuts: u8,
+    /// Where a queue that was shared before is tested again.
+    cubic: Option<Cubic>,
+}
+
+#[derive(Debug, Clone)]
+struct Sharing {
+    cubic: Cubic,
+    retry_at: Instant,
+    /// Longest queue seen: a loss counts while the queue is at least half as long.
+    peak: Duration,
+    /// Shortest queue seen.
+    trough: Duration,
+}
+
+impl Live {
+    pub(super) const fn new(now: Instant, mtu: u64) -> Self {
+        Self {
+            window: INITIAL_PACKETS * mtu,
+            mtu,
+            base: Base::new(now),
+            round: Round::new(now),
+            phase: Phase::Startup { rate: 0, stalls: 0 },
+            growth: Growth::new(),
+            held: 0,
+            retry: RETRY,
+        }
+    }
+
+    pub(super) const fn window(&self) -> u64 {
+        self.window
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u64) {
+        self.mtu = mtu;
+        self.window = self.window.max(self.least());
+    }
+
+    pub(super) fn on_ack(&mut self, ack: &Ack) {
+        self.base.on_sample(ack.now.saturating_duration_since(ack.sent));
+        self.round.on_ack(ack);
+    }
+
+    pub(super) const fn on_lost(&mut self, bytes: u64) {
+        self.round.on_lost(bytes);
+    }
+
+    pub(super) const fn on_mark(&mut self) {
+        self.round.on_mark();
+    }
+
+    /// Nothing came through for several probe timeouts: whatever was known of the path is void (RFC 9002 7.6).
+    pub(super) fn on_blackout(&mut self, now: Instant) {
+        *self = Self { base: self.base.clone(), ..Self::new(now, self.mtu) };
+    }
+
+    /// All packets of one ACK frame are counted.
+    pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) {
+        let Some(round) = self.round.end_batch(now, in_flight) else { return };
+        let Some(base) = self.base.get() else { return };
+        let view = View::new(now, base, round, self.mtu);
+        self.on_round(&view);
+        // What a shared queue hides is not forgotten.
+        if matches!(self.phase, Phase::Sharing(_)) {
+            self.base.keep(now);
+        } else {
+            self.base.age(now);
+        }
+        self.window = self.window.max(self.least());
+    }
+
+    fn on_round(&mut self, view: &View) {
+        match self.phase.clone() {
+            Phase::Startup { rate, stalls } => self.start_up(view, rate, stalls),
+            Phase::Steady => self.go_on(view),
+            Phase::Draining(drain) => self.check(view, drain),
+            Phase::Sharing(sharing) => self.share(view, sharing),
+        }
+    }
+
+    fn start_up(&mut self, view: &View, rate: u64, stalls: u8) {
+        let round = &view.round;
+        if view.stands() || view.fills() || view.is_bad(self.mtu) {
+            self.phase = Phase::Steady;
+            return self.go_on(view);
+        }
+        if !in_use(self.window, round) {
+            return;
+        }
+        let stalled = is_full(round) && !grew(rate, round.rate, 1.25);
+        let stalls = if stalled { stalls + 1 } else { 0 };
+        if stalls >= STALLS {
+            self.window = self.window.min(2 * view.content(1.0));
+            self.phase = Phase::Steady;
+            return;
+        }
+        self.window *= 2;
+        self.phase = Phase::Startup { rate: rate.max(round.rate), stalls };
+    }
+
+    fn go_on(&mut self, view: &View) {
+        if view.stands() {
+            return self.cut(view, Drain { before: self.window, cuts: 1, cubic: None });
+        }
+        // A full path that drops is shared or shallow: loss is congestion there, whatever its cause.
+        if view.is_bad(self.mtu) || (view.fills() && view.round.loss > 0.0) {
+            self.window = scaled(self.window, BACK_OFF);
+            self.growth = Growth::new();
+            return;
+        }
+        if view.fills() {
+            self.held += 1;
+            if self.held >= HOLD {
+                self.cut(view, Drain { before: self.window, cuts: 1, cubic: None });
+            }
+            return;
+        }
+        self.window = self.growth.next(self.window, &view.round, self.mtu);
+    }
+
+    /// Cuts the window to what the path itself holds at the rate that came through; `drain` says what went before.
+    fn cut(&mut self, view: &View, drain: Drain) {
+        self.growth = Growth::new();
+        self.held = 0;
+        self.window = self.window.min(view.content(DRAIN));
+        self.phase = Phase::Draining(drain);
+    }
+
+    /// A round after a cut: the queue is gone, or was not ours.
+    fn check(&mut self, view: &View, drain: Drain) {
+        if !view.lingers() {
+            self.retry = RETRY;
+            self.phase = Phase::Steady;
+            return;
+        }
+        if drain.cuts < CUTS {
+            return self.cut(view, Drain { cuts: drain.cuts + 1, ..drain });
+        }
+        self.window = drain.before;
+        let cubic = drain.cubic.unwrap_or_else(|| Cubic::new(view.now, to_f64(self.window)));
+        self.phase =
+            Phase::Sharing(Sharing { cubic, retry_at: view.now + self.retry, peak: view.queue, trough: view.queue });
+        self.retry = (self.retry * 2).min(RETRY_MOST);
+    }
+
+    fn share(&mut self, view: &View, mut sharing: Sharing) {
+        if !view.lingers() {
+            self.phase = Phase::Steady;
+            return;
+        }
+        sharing.peak = sharing.peak.max(view.queue);
+        sharing.trough = sharing.trough.min(view.queue);
+        if view.now >= sharing.retry_at && is_full(&view.round) {
+            if sharing.trough >= sharing.peak.mul_f64(LEVEL) {
+                self.base.replace(view.now, view.round.least_rtt);
+                self.phase = Phase::Steady;
+                return;
+            }
+            // No change of the path is being followed, so that one cut must do.
+            let cubic = Some(sharing.cubic);
+            return self.cut(view, Drain { before: self.window, cuts: CUTS, cubic });
+        }
+        let congested = view.round.marked || (view.round.loss > 0.0 && view.queue >= sharing.peak / 2);
+        if congested {
+            sharing.cubic.on_loss(view.now);
+        } else {
+            let used = if in_use(self.window, &view.round) { Used::Fully } else { Used::Partly };
+            sharing.cubic.on_round(view.now, to_f64(self.mtu), used);
+        }
+        self.window = scaled(1, sharing.cubic.window());
+        self.phase = Phase::Sharing(sharing);
+    }
+
+    const fn least(&self) -> u64 {
+        LEAST_PACKETS * self.mtu
+    }
+}
+
+/// A finished round and what it means.
+struct View {
+    now: Instant,
+    base: Duration,
+    /// Wait of the luckiest packet.
+    queue: Duration,
+    level: Level,
+    round: Summary,
+}
+
+/// How much of a queue there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// None, as far as jitter lets one see.
+    Clear,
+    /// More than a sender under pressure should add, and than ours leaves behind after a cut.
+    Lingers,
+    /// It has to go.
+    Stands,
+}
+
+impl View {
+    fn new(now: Instant, base: Duration, round: Summary, mtu: u64) -> Self {
+        let queue = round.least_rtt.saturating_sub(base);
+        // The pacer sends bursts, which at low rates queue behind themselves.
+        let burst = u128::from(BURST * mtu) * 1_000_000_000 / u128::from(round.rate.max(1));
+        let burst = u64::try_from(burst).map_or(QUEUE_LEAST, Duration::from_nanos).min(QUEUE_LEAST);
+        let bound = (base / 2).clamp(QUEUE_LEAST, QUEUE_MOST);
+        let level = if queue > bound + burst {
+            Level::Stands
+        } else if queue > bound / 2 + burst {
+            Level::Lingers
+        } else {
+            Level::Clear
+        };
+        Self { now, base, queue, level, round }
+    }
+
+    fn stands(&self) -> bool {
+        self.level == Level::Stands
+    }
+
+    fn lingers(&self) -> bool {
+        self.level >= Level::Lingers
+    }
+
+    /// We alone could have filled the path.
+    fn fills(&self) -> bool {
+        self.lingers() && is_full(&self.round)
+    }
+
+    /// Bytes that the empty path holds at the rate of this round, times `gain`.
+    fn content(&self, gain: f64) -> u64 {
+        scaled(self.round.rate, gain * self.base.as_secs_f64())
+    }
+
+    fn is_bad(&self, mtu: u64) -> bool {
+        self.round.marked || (self.round.loss > EXCESS && self.round.seen >= EXCESS_PACKETS * mtu)
+    }
+}
+
+const fn to_f64(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive; float casts saturate, and fractions of a byte do not matter"
+)]
+const fn scaled(bytes: u64, factor: f64) -> u64 {
+    (to_f64(bytes) * factor) as u64
+}
