@@ -1,6 +1,7 @@
 //! `sluice`: one program for every role. Dispatch only.
 
 mod dev;
+mod netem;
 
 use clap::{Parser, Subcommand};
 use sluice_relay::exit::Exit;
@@ -33,6 +34,8 @@ enum Program {
     ClientProbe(Box<sluice_client_probe::Cli>),
     /// The private authority of the trunks: who may be a relay of this backbone
     Ca(ca::Cli),
+    /// Delay, loss and faults: scenarios, a proxy, and what they need
+    Netem(Box<netem::Cli>),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Program::OriginShim(cli) => sluice_origin_shim::run(*cli),
         Program::ClientProbe(cli) => sluice_client_probe::run(*cli),
         Program::Ca(cli) => ca::run(cli),
+        Program::Netem(cli) => netem::run(*cli),
     };
     outcome.unwrap_or_else(|error| {
         report::failure(&error);

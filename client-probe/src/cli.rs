@@ -53,6 +53,9 @@ pub struct Publish {
     /// Write one line per published object
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
+    /// Write one line per published object with its time; with --stamp
+    #[arg(long, value_name = "FILE", requires = "stamp")]
+    pub times: Option<PathBuf>,
     /// Stop after this time
     #[arg(long = "for", value_name = "DURATION")]
     pub duration: Option<Span>,
@@ -106,6 +109,12 @@ pub struct Load {
     /// Spread the viewers' dials over this time
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub ramp: Span,
+    /// Let each viewer leave this long after it has dialled
+    #[arg(long, value_name = "DURATION")]
+    pub stay: Option<Span>,
+    /// Write one line per object with its times, and per viewer that dials, is cut off or leaves
+    #[arg(long, value_name = "FILE")]
+    pub times: Option<PathBuf>,
     /// Connection and output.
     #[command(flatten)]
     pub common: Common,

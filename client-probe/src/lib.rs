@@ -30,6 +30,7 @@ mod source;
 mod studio;
 #[cfg(test)]
 mod tests;
+mod times;
 pub mod url;
 mod verbs;
 

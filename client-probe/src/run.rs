@@ -37,7 +37,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<Exit> {
         }
         Verb::Load(args) => {
             let (common, target) = (args.common.clone(), prepare(&args.common, &args.url)?);
-            let driver = Loading::new(args, target.clone());
+            let driver = Loading::new(args, target.clone())?;
             adapter::run(&common, &target, client(None), driver, Stdin::Unused)
         }
         Verb::Ping(args) => {

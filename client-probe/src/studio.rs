@@ -3,6 +3,7 @@
 use crate::core::{Broadcast, Client, Outgoing};
 use crate::manifest::{Flags, Position, Record, Via};
 use crate::sidefile::SideFile;
+use crate::times::Times;
 use anyhow::Context as _;
 use bytes::Bytes;
 use sluice_media::catalog::{HANG_TRACK, MSF_TRACK};
@@ -28,8 +29,17 @@ pub(crate) struct Studio {
     packager: Packager,
     tracks: Vec<TrackInfo>,
     names: Vec<Bytes>,
-    manifest: Option<SideFile>,
+    files: Files,
     published: Published,
+}
+
+/// What is written about published objects.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// One line per object.
+    pub(crate) manifest: Option<SideFile>,
+    /// One line per object with its time.
+    pub(crate) times: Option<Times>,
 }
 
 impl Studio {
@@ -42,7 +52,7 @@ impl Studio {
         (now, unix): (Instant, Duration),
         client: &mut Client,
         tracks: &[TrackInfo],
-        manifest: Option<SideFile>,
+        files: Files,
     ) -> anyhow::Result<Self> {
         let first_group = u64::try_from(unix.as_millis()).unwrap_or(0);
         let packager = Packager::new(tracks, Options { first_group, container: ContainerKind::default() })?;
@@ -52,7 +62,7 @@ impl Studio {
             (HANG_TRACK, Bytes::from(packager.broadcast().to_hang())),
             (MSF_TRACK, Bytes::from(packager.broadcast().to_msf())),
         ];
-        let mut studio = Self { packager, tracks: tracks.to_vec(), names, manifest, published: Published::default() };
+        let mut studio = Self { packager, tracks: tracks.to_vec(), names, files, published: Published::default() };
         if let Some(broadcast) = client.broadcast_mut() {
             studio.add_tracks(broadcast)?;
         }
@@ -106,12 +116,15 @@ impl Studio {
         Ok(())
     }
 
-    /// Closes the manifest.
+    /// Closes the files.
     ///
     /// # Errors
-    /// It could not be written.
+    /// One could not be written.
     pub(crate) fn close(&mut self) -> anyhow::Result<()> {
-        self.manifest.take().map_or(Ok(()), SideFile::finish)
+        let Files { manifest, times } = std::mem::take(&mut self.files);
+        let manifest = manifest.map_or(Ok(()), SideFile::finish);
+        times.map_or(Ok(()), Times::finish)?;
+        manifest
     }
 
     pub(crate) const fn published(&self) -> Published {
@@ -146,7 +159,11 @@ impl Studio {
         client.publish(now, name, object).context("publishing an object")?;
         self.published.objects += 1;
         self.published.bytes += u64::try_from(object.payload.len()).unwrap_or(0);
-        if let Some(manifest) = &mut self.manifest {
+        if let Some(times) = &mut self.files.times {
+            let body = (object.payload.len(), &object.properties[..]);
+            times.published(now, name, (object.group, object.object), body);
+        }
+        if let Some(manifest) = &mut self.files.manifest {
             let at = Position { group: object.group, subgroup: Some(0), object: object.object };
             let flags = Flags { via: Via::Subgroup, status: ObjectStatus::Normal };
             manifest.line(Record::new(name, at, (&object.payload, &object.properties), flags));

@@ -4,7 +4,7 @@ use super::interrupt::Interrupt;
 use anyhow::Context as _;
 use sluice_client_probe::cli::Span as Time;
 use sluice_net::{Clock as _, SystemClock};
-use sluice_netem::generate::Profile;
+use sluice_netem::generate::{Access, Profile};
 use sluice_netem::model::{
     Bottleneck, Capacity, Change, Counters, Direction, GilbertElliott, Loss, Program, Queue, Rate, Ratio, Reorder,
     Span, Step, Trace, Way,
@@ -263,7 +263,14 @@ pub(super) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 /// The conditions of one way: those of the profile, else none, and over them what was told.
 fn program(cli: &Cli, way: Way, both: &Flags, own: &Flags) -> anyhow::Result<Program> {
     let base = match cli.profile {
-        Some(profile) => profile.program(cli.seed, way, PROFILE_LENGTH),
+        Some(profile) => {
+            // Clients are on the device's side.
+            let access = match way {
+                Way::Forward => Access::Uplink,
+                Way::Reverse => Access::Downlink,
+            };
+            profile.program(cli.seed, access, PROFILE_LENGTH)
+        }
         None => Program::constant(Direction::default()),
     };
     let steps = base.steps().iter().map(|step| {

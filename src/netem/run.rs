@@ -104,7 +104,7 @@ pub(super) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut output = Output::new(cli, jobs.len());
     let mut worst = Exit::Ok;
     for job in &jobs {
-        let mut progress = Progress::new(cli.format, job);
+        let progress = Progress::new(cli.format, job);
         let mut watch = |now, end| {
             progress.show(now, end);
             interrupt.check()

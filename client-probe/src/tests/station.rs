@@ -8,7 +8,7 @@ use crate::manifest::{Diff, HEADER, Manifest, compare, open_line};
 use crate::report::Report;
 use crate::sidefile::SideFile;
 use crate::source::{Source, Turns, test_pattern};
-use crate::studio::Studio;
+use crate::studio::{Files, Studio};
 use sluice_media::Frame;
 use sluice_media::Pace;
 use sluice_moqt::Namespace;
@@ -117,7 +117,7 @@ impl Station {
                 manifest.line(HEADER);
                 let unix = context.wall.unix(context.now);
                 let tracks = self.source.tracks().expect("there is a frame");
-                self.studio = Some(Studio::open((context.now, unix), context.client, tracks, Some(manifest))?);
+                self.studio = Some(Studio::open((context.now, unix), context.client, tracks, Files { manifest: Some(manifest), times: None })?);
             }
             if due > context.now {
                 self.next = Some((frame, due));

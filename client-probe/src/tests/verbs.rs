@@ -159,7 +159,7 @@ fn load_counts_every_viewer() {
     let Verb::Load(args) = verb("p load moqt://h/live/demo --viewers 50 --for 4s --ramp 1s --format jsonl") else {
         panic!("parsed as another verb")
     };
-    let mut world = Wire::new(host(Loading::new(args, target()), &out), Station::new(None).host());
+    let mut world = Wire::new(host(Loading::new(args, target()).unwrap(), &out), Station::new(None).host());
     world.run(ms(4100));
     assert_eq!(world.a.take_outcome().unwrap().unwrap(), Exit::Ok);
     let summary = last_json(&out);
@@ -175,7 +175,7 @@ fn load_counts_every_viewer() {
 fn load_without_any_stream_fails() {
     let Verb::Load(args) = verb("p load moqt://h/live/demo --viewers 3 --for 1s") else { panic!("another verb") };
     let late = Station::new(None).begin_after(ms(60_000));
-    let mut world = Wire::new(host(Loading::new(args, target()), &Memory::default()), late.host());
+    let mut world = Wire::new(host(Loading::new(args, target()).unwrap(), &Memory::default()), late.host());
     world.run(ms(1100));
     assert_eq!(exit_of(&world.a.take_outcome().unwrap().unwrap_err()), Exit::NoSuchStream);
 }
@@ -245,4 +245,27 @@ fn publish_takes_stdin_as_it_comes() {
     world.run(ms(10));
     world.a.handle_command(world.now, Command::Input(bytes::Bytes::from_static(b"no mp4, not even close to it")));
     assert!(world.a.take_outcome().unwrap().is_err());
+}
+
+#[test]
+fn viewers_that_stay_a_while_leave_and_their_times_are_written() {
+    let file = std::env::temp_dir().join(format!("sluice-times-{}", std::process::id()));
+    let line = format!("p load moqt://h/live/demo --viewers 4 --for 3s --ramp 1s --stay 1s --times {}", file.display());
+    let Verb::Load(args) = verb(&line) else { panic!("another verb") };
+    let mut world = Wire::new(host(Loading::new(args, target()).unwrap(), &Memory::default()), Station::new(None).host());
+    world.run(ms(3100));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let times = |what: &str, viewer: usize| -> Vec<u64> {
+        let prefix = format!("{what} {viewer} ");
+        let column = if what == "arrived" { 6 } else { 2 };
+        let lines = text.lines().filter(|line| line.starts_with(&prefix));
+        lines.map(|line| line.split(' ').nth(column).unwrap().parse().unwrap()).collect()
+    };
+    for viewer in 0..4 {
+        let (dialled, left) = (times("dialled", viewer)[0], times("left", viewer)[0]);
+        assert!((1_000_000..1_010_000).contains(&(left - dialled)), "{viewer}: {}", left - dialled);
+        let arrived = times("arrived", viewer);
+        assert!(arrived.len() > 20 && arrived.is_sorted() && arrived.iter().all(|at| *at <= left), "{viewer}");
+    }
 }

@@ -8,6 +8,7 @@ use crate::host::{Command, Context, Driver};
 use crate::manifest::Via;
 use crate::patience::Patience;
 use crate::report;
+use crate::times::{Happened, Times};
 use crate::verbs::Every;
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,12 +29,16 @@ pub(crate) struct Loading {
     viewers: BTreeMap<LinkId, Viewer>,
     patience: Option<Patience>,
     figures: Figures,
+    times: Option<Times>,
+    /// Who leaves when, in order.
+    leaves: VecDeque<(Instant, LinkId)>,
     clock: Clock,
     over: Option<anyhow::Result<Exit>>,
 }
 
 #[derive(Debug)]
 struct Viewer {
+    index: usize,
     dialled: Instant,
     joined: bool,
     tracks: BTreeMap<Bytes, TrackTally>,
@@ -103,17 +108,20 @@ struct Summary {
 }
 
 impl Loading {
-    pub(crate) fn new(args: cli::Load, target: Target) -> Self {
+    pub(crate) fn new(args: cli::Load, target: Target) -> anyhow::Result<Self> {
         let progress = report::Progress::new(args.common.format);
-        Self {
+        let times = Times::create(args.times.as_deref())?;
+        Ok(Self {
             args,
             target,
             viewers: BTreeMap::new(),
             patience: None,
             figures: Figures::default(),
+            times,
+            leaves: VecDeque::new(),
             clock: Clock { started: None, until: None, next_dial: None, report: None, progress },
             over: None,
-        }
+        })
     }
 
     /// Dials the viewers whose turn it is: evenly over the ramp.
@@ -129,7 +137,25 @@ impl Loading {
             }
             let role = Role::Watcher { namespace: self.args.url.namespace().clone(), keep: Keep::Sizes };
             let link = context.client.connect(context.now, self.target.clone(), role);
-            self.viewers.insert(link, Viewer { dialled: context.now, joined: false, tracks: BTreeMap::new() });
+            let index = self.viewers.len();
+            let viewer = Viewer { index, dialled: context.now, joined: false, tracks: BTreeMap::new() };
+            self.viewers.insert(link, viewer);
+            self.leaves.extend(self.args.stay.map(|stay| (context.now + stay.get(), link)));
+            self.happened(context, link, Happened::Dialled);
+        }
+    }
+
+    /// Ends the sessions of viewers that have stayed as long as they should.
+    fn leave(&mut self, context: &mut Context<'_>) {
+        while let Some((_, link)) = self.leaves.pop_front_if(|(due, _)| *due <= context.now) {
+            context.client.close(context.now, link);
+            self.happened(context, link, Happened::Left);
+        }
+    }
+
+    fn happened(&mut self, context: &Context<'_>, link: LinkId, what: Happened) {
+        if let (Some(times), Some(viewer)) = (&mut self.times, self.viewers.get(&link)) {
+            times.happened(context.now, viewer.index, what, context.wall.unix(context.now));
         }
     }
 
@@ -137,6 +163,9 @@ impl Loading {
         let Some(viewer) = self.viewers.get_mut(&link) else { return };
         if object.rendition.is_none() {
             return;
+        }
+        if let Some(times) = &mut self.times {
+            times.arrived(viewer.index, object, context.wall.unix(object.arrived));
         }
         if !std::mem::replace(&mut viewer.joined, true) {
             self.figures.joined += 1;
@@ -160,6 +189,7 @@ impl Loading {
         for link in self.viewers.keys() {
             context.client.close(context.now, *link);
         }
+        self.times.take().map_or(Ok(()), Times::finish)?;
         let summary = self.summary(context.now, "summary");
         context.report.result(self.args.common.format, &summary)?;
         let wanted = u64::from(self.args.viewers);
@@ -241,7 +271,10 @@ impl Driver for Loading {
                     tally.cut(group);
                 }
             }
-            Event::Down { .. } => self.figures.reconnects += 1,
+            Event::Down { .. } => {
+                self.figures.reconnects += 1;
+                self.happened(context, link, Happened::Down);
+            }
             _ => {}
         }
         Ok(())
@@ -264,13 +297,15 @@ impl Driver for Loading {
         if self.clock.next_dial.is_some_and(|at| at <= context.now) {
             self.dial(context);
         }
+        self.leave(context);
         self.show(context)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let patience = self.patience.as_ref().and_then(Patience::poll_timeout);
         let report = self.clock.report.as_ref().map(Every::next);
-        [patience, report, self.clock.until, self.clock.next_dial].into_iter().flatten().min()
+        let leave = self.leaves.front().map(|(due, _)| *due);
+        [patience, report, leave, self.clock.until, self.clock.next_dial].into_iter().flatten().min()
     }
 
     fn poll_outcome(&mut self) -> Option<anyhow::Result<Exit>> {

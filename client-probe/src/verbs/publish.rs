@@ -6,9 +6,9 @@ use crate::exit::{Exit, Failure};
 use crate::host::{Command, Context, Driver};
 use crate::patience::Patience;
 use crate::report;
-use crate::sidefile::SideFile;
 use crate::source::{Source, Turns, test_pattern};
-use crate::studio::{Published, Studio};
+use crate::studio::{Files, Published, Studio};
+use crate::times::Times;
 use crate::verbs::Every;
 use serde::Serialize;
 use sluice_media::{Frame, Pace};
@@ -30,7 +30,7 @@ const REPORT: Duration = Duration::from_secs(1);
 pub(crate) struct Publishing {
     args: cli::Publish,
     target: Option<Target>,
-    manifest: Option<SideFile>,
+    files: Files,
     source: Source,
     pace: Pace,
     /// Waits for its time.
@@ -88,12 +88,13 @@ impl Publishing {
             }
         };
         let manifest = super::open_manifest(args.manifest.as_deref())?;
+        let files = Files { manifest, times: Times::create(args.times.as_deref())? };
         let progress = report::Progress::new(args.common.format);
         let clock = Clock { started: None, until: None, report: None, progress, reconnects: 0 };
         Ok(Self {
             args,
             target: Some(target),
-            manifest,
+            files,
             source,
             pace: Pace::default(),
             next: None,
@@ -158,7 +159,7 @@ impl Publishing {
         let Some(tracks) = self.source.tracks().filter(|_| self.studio.is_none()) else { return Ok(()) };
         let now = context.now;
         let clocks = (now, context.wall.unix(now));
-        self.studio = Some(Studio::open(clocks, context.client, tracks, self.manifest.take())?);
+        self.studio = Some(Studio::open(clocks, context.client, tracks, std::mem::take(&mut self.files))?);
         if let Some(target) = self.target.take() {
             self.patience = Some(Patience::new(self.args.url.clone(), now + self.args.common.timeout.get()));
             self.link = Some(context.client.connect(now, target, Role::Publisher));

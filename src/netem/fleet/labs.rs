@@ -3,12 +3,13 @@
 use super::child::Running;
 use super::place::{Addresses, Dial, LinkState, Place};
 use anyhow::Context as _;
-use sluice_netem::lab::{Lab, LinkSpec, Spec};
+use sluice_netem::lab::{Lab, LinkCounters, LinkSpec, Spec};
 use sluice_netem::model::{State, Way};
 use sluice_netem::proxy::Lateness;
 use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::Duration;
 
 const USER: u16 = 4443;
 const TRUNK: u16 = 4444;
@@ -72,7 +73,7 @@ impl Place for Labs {
         let counters = self.lab.counters()?;
         let backlogs = self.lab.handle().backlogs()?;
         let links = (0..).map(LinkId).zip(counters.links).zip(backlogs);
-        let state = |((link, of), waits)| LinkState { link, down: of.forward, up: of.reverse, waits };
+        let state = |((link, of), waits): ((LinkId, LinkCounters), Duration)| LinkState { link, down: of.forward, up: of.reverse, waits };
         Ok(links.map(state).collect())
     }
 

@@ -95,10 +95,8 @@ impl Place for Proxies {
 
     fn reach(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
         // A process that starts again finds its link as it was.
-        match self.of(dial.link).next() {
-            Some(laid) => Ok(laid.at),
-            None => self.lay(dial),
-        }
+        let laid = self.of(dial.link).next().map(|laid| laid.at);
+        laid.map_or_else(|| self.lay(dial), Ok)
     }
 
     fn spawn(&self, _: NodeId, mut command: Command) -> anyhow::Result<Running> {

@@ -5,7 +5,7 @@ use super::folder::Folder;
 use super::place::{Addresses, Dial, Place};
 use anyhow::Context as _;
 use sluice_netem::result::NodeSample;
-use sluice_netem::scenario::{LinkId, NodeId, Role, Scenario};
+use sluice_netem::scenario::{LinkId, NodeId, Scenario};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -155,16 +155,17 @@ impl Relay {
         peers: &[(String, SocketAddr)],
         folder: &Folder,
     ) -> anyhow::Result<String> {
-        let role = match scenario.node(self.node).role {
-            Role::Origin => "origin",
-            Role::Edge | Role::Publisher(_) | Role::Viewers(_) => "edge",
-        };
         let trust = folder.trunk_files(&self.name)?;
         let path = |path: &std::path::Path| path.display().to_string();
-        let mut origins: Vec<_> = scenario.node_ids().filter(|(_, node)| matches!(node.role, Role::Origin)).collect();
-        // The nearest one is asked first.
-        origins.sort_by_key(|(id, _)| scenario.route(self.node, *id).map(|route| route.delay));
-        let origins: Vec<&str> = origins.iter().map(|(_, node)| node.name.as_str()).collect();
+        // What others reach their origin by homes for them; the nearest origin is asked first.
+        let far = |id: NodeId| scenario.distances().get(&id).copied().unwrap_or(usize::MAX);
+        let ours = far(self.node);
+        let behind = |link: &sluice_netem::scenario::Link| {
+            link.other(self.node).is_some_and(|other| scenario.node(other).role.is_relay() && far(other) > ours)
+        };
+        let role = if ours == 0 || scenario.links.iter().any(behind) { "origin" } else { "edge" };
+        let name = |peer: &Peer| scenario.node(peer.node).name.clone();
+        let origins: Vec<String> = self.dials.iter().filter(|peer| far(peer.node) < ours || ours == 0).map(name).collect();
         let mut text = format!(
             "pop = {:?}\nrole = {role:?}\nstate_dir = {:?}\n[listen]\naddr = \"{}\"\n[admin]\naddr = \"{}\"\n\
              [trunk]\naddr = \"{}\"\nca = {:?}\ncert = {:?}\nkey = {:?}\norigins = {origins:?}\n",
