@@ -11,3 +11,6 @@ mod chain;
 mod faults;
 mod harness;
 mod interop;
+#[cfg(target_os = "linux")]
+mod lab_smoke;
+mod netem;
