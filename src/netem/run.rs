@@ -86,6 +86,12 @@ struct Job<'a> {
     seed: u64,
 }
 
+impl Job<'_> {
+    fn name(&self) -> String {
+        format!("{} in {}, seed {}", self.scenario.name, self.engine, self.seed)
+    }
+}
+
 pub(super) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let scenarios = read(&cli.scenarios)?;
     if cli.check {
@@ -112,11 +118,18 @@ pub(super) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         let evidence = engine::run(job.scenario, (job.engine, job.seed), cli.keep.as_deref(), &mut watch);
         drop(progress);
         let evidence = match evidence {
+            Ok(evidence) => evidence,
             Err(error) if error.is::<Interrupted>() => {
                 worst = Exit::Failed;
                 break;
             }
-            other => other.with_context(|| format!("{} in {}, seed {}", job.scenario.name, job.engine, job.seed))?,
+            Err(error) if jobs.len() == 1 => return Err(error.context(job.name())),
+            // The others may still have something to say.
+            Err(error) => {
+                note(&format!("error: {}: {error:#}", job.name()));
+                worst = Exit::Failed;
+                continue;
+            }
         };
         if output.add(job, &evidence)? != Outcome::Passed {
             worst = Exit::Failed;
@@ -248,8 +261,7 @@ struct Progress {
 impl Progress {
     fn new(format: Format, job: &Job<'_>) -> Self {
         let is_shown = format == Format::Human && io::stderr().is_terminal();
-        let label = format!("{} in {}, seed {}", job.scenario.name, job.engine, job.seed);
-        Self { label: is_shown.then_some(label) }
+        Self { label: is_shown.then(|| job.name()) }
     }
 
     fn show(&self, now: Duration, end: Duration) {
