@@ -10,11 +10,12 @@ use std::time::Duration;
 pub enum Congestion {
     /// RFC 9438: fair to others, collapses under random loss (2.7 of 50 Mbit/s at 1 %).
     Cubic,
-    /// BBR version 1: holds under random loss (39.5 of 50 Mbit/s at 1 %).
+    /// BBR version 1: holds under random loss (39.5 of 50 Mbit/s at 1 %), and keeps a queue when the path slows down.
     ///
     /// Its gain cycle starts at a random phase that `quinn-proto` does not let us seed.
     Bbr,
-    /// Ours, for media: tells queues from losses and stays open while the application limits.
+    /// Ours, for media: reacts to queues rather than losses and stays open while the application limits
+    /// (docs/reliability.md has the comparison).
     Live,
 }
 

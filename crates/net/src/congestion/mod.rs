@@ -4,18 +4,18 @@
 //! several times as large. Controllers made for bulk transfer either take every loss for congestion (CUBIC: 2.7 of
 //! 50 Mbit/s at 1 % random loss) or learn a rate that is the average of the application. [`Live`] looks at three
 //! things per round trip instead:
-//! - **Is there a standing queue?** The least round-trip time of a round, less the least of the last 10 s to 20 s.
-//!   A burst raises most samples, a standing queue all of them (Copa, NSDI 2018, takes the same view). Then the rate
-//!   that arrived *is* what the path gives, whether the application limits it or not, and the window is cut to what the empty
-//!   path holds at that rate.
-//! - **Was the window needed?** Only then does it grow, in steps that double, so that it ends at up to twice the
-//!   largest burst (RFC 9002 7.8). Nothing but a queue, marks or gross loss lowers it: an idle second forgets nothing.
-//!   There is no padding: quinn-proto gives a controller no way to send any, and the keyframes are the probes.
-//! - **Whose queue is it?** A cut that does not shorten the queue as it would if all of it were ours has met a flow
-//!   that fills queues. Beside such a flow the window follows CUBIC (RFC 9438) until the queue goes.
+//! - **Is there a standing queue?** The least round-trip time of half a round, less the least of the last 10 s to
+//!   20 s. A burst raises most samples, a standing queue all of them (Copa, NSDI 2018, takes the same view). The rate
+//!   that arrived *is* then what the path gives, whether the application limits it or not, and the window is cut to
+//!   what the empty path holds at that rate.
+//! - **Was the window needed?** Only then does it grow (RFC 9002 7.8), in steps that double, so that it ends at a few
+//!   times the largest burst. An idle second forgets nothing. There is no padding: quinn-proto gives a controller no
+//!   way to send any, and the keyframes are the probes.
+//! - **Whose queue is it?** Three cuts in a row that do not end the queue have met a flow that fills queues. Beside
+//!   such a flow the window follows CUBIC (RFC 9438) until the queue goes.
 //!
-//! Loss alone means little: only a round that loses more than 40 % lowers the window. The price is that a *greedy*
-//! flow takes more than its share of a buffer too shallow to show a queue.
+//! Loss alone means little: a round that loses more than 40 %, or any loss while we alone fill the path, lowers the
+//! window. The price is that a *greedy* flow takes more than its share of a buffer too shallow to show a queue.
 //!
 //! quinn-proto paces at 1.25 windows per smoothed round trip, so the window is the rate too. No random numbers, no
 //! allocation: a few additions per acknowledged packet, the rest once per round trip.
