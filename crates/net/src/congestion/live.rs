@@ -19,7 +19,7 @@ const DRAIN: f64 = 0.9;
 /// Cuts in a row, one per round, that must end a queue of ours: the first is still made by a rate from before a
 /// change of the path.
 const CUTS: u8 = 3;
-/// Rounds with such a window before the base is looked at again.
+/// Rounds in which the window fills the path before the base is looked at again.
 const HOLD: u8 = 32;
 /// Loss in one round that no random loss explains (the worst that must be carried is 20 %), and the least sample.
 const EXCESS: f64 = 0.4;
