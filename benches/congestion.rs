@@ -131,11 +131,12 @@ fn duel(args: &Args) -> anyhow::Result<()> {
     println!("|---|---|---|---|---|---|");
     for (name, profile) in chosen(args) {
         let cubic = self::profile(Congestion::Cubic);
-        for (names, first, second) in [
-            (format!("cubic | {name}"), &cubic, &profile),
-            (format!("{name} | cubic"), &profile, &cubic),
-            (format!("{name} | {name}"), &profile, &profile),
-        ] {
+        let mut pairs = vec![(format!("{name} | {name}"), &profile, &profile)];
+        if profile != cubic {
+            pairs.push((format!("cubic | {name}"), &cubic, &profile));
+            pairs.push((format!("{name} | cubic"), &profile, &cubic));
+        }
+        for (names, first, second) in pairs {
             for queue in [20, 100, 200] {
                 let (one, two, wait) = cases::duel(first, second, queue, 1)?;
                 println!("| {names} | {queue} | {one:.1} | {two:.1} | {wait:.0} |");

@@ -32,13 +32,11 @@ pub(crate) struct Host {
     epoch: Instant,
     session: Option<SessionId>,
     outputs: VecDeque<Output>,
-    /// Congestion window over time.
-    pub(crate) windows: Vec<(Duration, u64)>,
 }
 
 impl Host {
     fn new(role: Role, epoch: Instant) -> Self {
-        Self { role, epoch, session: None, outputs: VecDeque::new(), windows: Vec::new() }
+        Self { role, epoch, session: None, outputs: VecDeque::new() }
     }
 
     /// Sends video and sound from `start` on.
@@ -111,9 +109,7 @@ impl App for Host {
         self.session = None;
     }
 
-    fn handle_stats(&mut self, now: Instant, _session: SessionId, stats: PathStats) {
-        self.windows.push((now - self.epoch, stats.cwnd));
-    }
+    fn handle_stats(&mut self, _now: Instant, _session: SessionId, _stats: PathStats) {}
 
     fn handle_timeout(&mut self, now: Instant) {
         let Role::Live(tracks) = &mut self.role else { return };

@@ -47,7 +47,6 @@ pub(crate) struct Change {
 pub(crate) struct Seen {
     pub(crate) arrivals: Vec<Arrival>,
     pub(crate) bytes: Vec<(Duration, usize)>,
-    pub(crate) windows: Vec<(Duration, u64)>,
 }
 
 type Machine = Shard<VirtualSocket, Host>;
@@ -102,10 +101,9 @@ fn sender_addr(index: u8) -> SocketAddr {
 }
 
 fn take_seen(pair: &mut [Machine]) -> Seen {
-    let windows = pair[0].with_app(|app, _| std::mem::take(&mut app.windows));
     pair[1].with_app(|app, _| match &mut app.role {
         Role::Receiver { frames, bytes } => {
-            Seen { arrivals: std::mem::take(&mut frames.arrivals), bytes: std::mem::take(bytes), windows }
+            Seen { arrivals: std::mem::take(&mut frames.arrivals), bytes: std::mem::take(bytes) }
         }
         Role::Live(_) | Role::Greedy { .. } => unreachable!("every second machine receives"),
     })
