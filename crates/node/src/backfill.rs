@@ -50,7 +50,7 @@ impl Node {
             }
             Upstream::Subscription { .. } => false,
         };
-        let is_asked = |session: SessionId| match self.sessions.get(&session) {
+        let is_asked = |session: SessionId| match self.sessions.get(session) {
             Some(Hosted::Moq(session)) => session.up.requests.values().any(covers),
             Some(Hosted::Control(_)) | None => false,
         };
@@ -139,7 +139,7 @@ impl Node {
 
     /// Ends our fetches for a track: what they bring belongs to a log that is no more.
     pub(crate) fn cancel_fetches(&mut self, key: TrackKey) {
-        for (id, hosted) in &mut self.sessions {
+        for (id, hosted) in self.sessions.iter_mut() {
             let Hosted::Moq(session) = hosted else { continue };
             let is_it = |up: &Upstream| matches!(up, Upstream::Fetch { track, .. } if *track == key);
             let requests: Vec<RequestId> =
@@ -148,7 +148,7 @@ impl Node {
                 session.protocol.cancel(request, ResetCode::Cancelled);
                 let stale = session.up.inbound.extract_if(|_, inbound| inbound.request == request);
                 session.up.stops.extend(stale.map(|(stream, _)| (stream, ResetCode::Cancelled.code())));
-                self.effects.wake(*id);
+                self.effects.wake(id);
             }
         }
     }

@@ -116,7 +116,7 @@ impl Node {
             };
             self.effects.push(Output::Dial(dial));
         }
-        let is_busy = link.media.is_some_and(|id| match self.sessions.get(&id) {
+        let is_busy = link.media.is_some_and(|id| match self.sessions.get(id) {
             Some(Hosted::Moq(session)) => !session.down.subs.is_empty() || !session.up.requests.is_empty(),
             Some(Hosted::Control(_)) | None => false,
         });
@@ -127,7 +127,7 @@ impl Node {
             link.sync.believed_until = None;
         }
         if let (Some(seq), Some(id)) = (probe, link.control)
-            && let Some(Hosted::Control(control)) = self.sessions.get_mut(&id)
+            && let Some(Hosted::Control(control)) = self.sessions.get_mut(id)
         {
             control.send_datagram(&Message::Ping { seq });
             self.effects.wake(id);
@@ -167,7 +167,7 @@ impl Node {
 
     /// A stream event of a control connection.
     pub(crate) fn on_control_stream(&mut self, now: Instant, id: SessionId, stream: StreamId, event: StreamEvent) {
-        let Some(Hosted::Control(control)) = self.sessions.get_mut(&id) else { return };
+        let Some(Hosted::Control(control)) = self.sessions.get_mut(id) else { return };
         let peer = control.peer.clone();
         match event {
             StreamEvent::Data { data, fin } => match control.receive(stream, &data) {
@@ -192,7 +192,7 @@ impl Node {
 
     /// A probe or its answer.
     pub(crate) fn on_control_datagram(&mut self, now: Instant, id: SessionId, data: &[u8]) {
-        let Some(Hosted::Control(control)) = self.sessions.get_mut(&id) else { return };
+        let Some(Hosted::Control(control)) = self.sessions.get_mut(id) else { return };
         let peer = control.peer.clone();
         let mut data = bytes::BytesMut::from(data);
         match Message::decode(&mut data) {

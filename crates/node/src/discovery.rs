@@ -110,12 +110,12 @@ impl Node {
     /// (draft-18 8.5: "it MUST send a PUBLISH request to each subscriber that has sent SUBSCRIBE_TRACKS").
     pub(crate) fn offer_track(&mut self, now: Instant, name: &TrackName, publisher: Option<SessionId>) {
         let mut holders = Vec::new();
-        for (id, hosted) in &self.sessions {
+        for (id, hosted) in self.sessions.iter() {
             let Hosted::Moq(session) = hosted else { continue };
             let matches = |watch: &&TrackWatch| watch.prefix.is_prefix_of(name.namespace());
-            if Some(*id) != publisher && session.kind == Kind::User {
+            if Some(id) != publisher && session.kind == Kind::User {
                 let watches = session.track_watches.iter().filter(|(_, watch)| matches(watch));
-                holders.extend(watches.map(|(request, _)| (*id, *request)));
+                holders.extend(watches.map(|(request, _)| (id, *request)));
             }
         }
         for (id, request) in holders {

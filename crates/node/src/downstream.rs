@@ -2,6 +2,7 @@
 
 use crate::node::Node;
 use crate::session::{Call, Doomed, Kind, Sub};
+use crate::sessions::Sessions;
 use crate::tracks::{Reader, State, Track, TrackKey, Waiting, Want};
 use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
 use sluice_moqt::message::{ExtraParams, Params, PublishDone, RequestError, RequestOk, SubscribeOk, Timeouts};
@@ -330,11 +331,8 @@ impl Node {
 }
 
 /// The MoQ session of that id, while other parts of the node are borrowed.
-pub(crate) fn session_of(
-    sessions: &mut std::collections::BTreeMap<SessionId, crate::node::Hosted>,
-    id: SessionId,
-) -> Option<&mut crate::session::Session> {
-    match sessions.get_mut(&id)? {
+pub(crate) fn session_of(sessions: &mut Sessions, id: SessionId) -> Option<&mut crate::session::Session> {
+    match sessions.get_mut(id)? {
         crate::node::Hosted::Moq(session) => Some(session),
         crate::node::Hosted::Control(_) => None,
     }

@@ -1,9 +1,11 @@
 //! What the node wants done, and when it wants to be called.
 
 use crate::incident::Incidents;
+use crate::sessions::IdHasher;
 use crate::tracks::TrackKey;
 use sluice_moqt::transport::{Output, SessionId};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
 
 /// Effects waiting for the host, each session woken at most once between two visits.
@@ -13,7 +15,7 @@ pub(crate) struct Effects {
     /// For the log.
     pub(crate) incidents: Incidents,
     /// Looked up only; keeps its memory between rounds, so that waking a viewer allocates nothing.
-    woken: HashSet<SessionId>,
+    woken: HashSet<SessionId, BuildHasherDefault<IdHasher>>,
 }
 
 impl Effects {

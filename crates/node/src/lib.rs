@@ -9,6 +9,7 @@
 //! [`Node`] is an [`App`](sluice_moqt::transport::App): the host feeds it connections, streams and time, drains its
 //! outputs, and visits woken sessions with a sink. The node reads no clock, spawns nothing and locks nothing.
 
+mod audit;
 mod auth;
 mod backfill;
 mod config;
@@ -21,13 +22,14 @@ mod fetch;
 mod incident;
 mod ingest;
 mod local;
-mod metrics;
 mod memory;
+mod metrics;
 mod namespaces;
 mod node;
 mod publish;
 mod route;
 mod session;
+mod sessions;
 mod shards;
 mod tell;
 mod timeouts;
@@ -36,6 +38,7 @@ mod trunk;
 mod upstream;
 mod visit;
 
+pub use audit::{Audit, Origin, SourceAudit, TrackAudit};
 pub use auth::{Action, AuthRequest, Verdict};
 pub use config::{Config, Homing, Ingest, Limits, PeerConfig, PublisherPolicy, Role, Shard};
 pub use incident::Incident;

@@ -164,13 +164,14 @@ impl Node {
             let serves = !session.down.subs.is_empty() || !session.down.fetches.is_empty();
             session.kind == Kind::User && serves && session.up.requests.is_empty()
         };
-        // Ids of sessions grow.
-        let viewers: Vec<SessionId> = self
+        let mut viewers: Vec<SessionId> = self
             .sessions
             .iter()
             .filter(|(_, hosted)| matches!(hosted, Hosted::Moq(session) if is_viewer(session)))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
+        // Ids of sessions grow.
+        viewers.sort_unstable();
         let room = self.config.limits.memory_bytes.saturating_sub(self.part_of_cap(SHED)).max(1);
         let count = (viewers.len().saturating_mul(above.min(room)) / room).max(1);
         for id in viewers.into_iter().rev().take(count) {

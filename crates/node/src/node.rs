@@ -8,6 +8,7 @@ use crate::memory::Memory;
 use crate::metrics::{Metrics, Snapshot, TrackStatus};
 use crate::namespaces::Namespaces;
 use crate::session::{Kind, Session};
+use crate::sessions::Sessions;
 use crate::tracks::{State, Tracks};
 use crate::trunk::control::Control;
 use crate::trunk::link::{Leg, Link};
@@ -40,7 +41,7 @@ pub(crate) enum Hosted {
 #[derive(Debug)]
 pub struct Node {
     pub(crate) config: Config,
-    pub(crate) sessions: BTreeMap<SessionId, Hosted>,
+    pub(crate) sessions: Sessions,
     pub(crate) tracks: Tracks,
     pub(crate) namespaces: Namespaces,
     pub(crate) links: BTreeMap<PopId, Link>,
@@ -91,7 +92,7 @@ impl Node {
         Self {
             jitter: Jitter(config.seed),
             config,
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             tracks: Tracks::default(),
             namespaces: Namespaces::default(),
             links,
@@ -154,7 +155,7 @@ impl Node {
     }
 
     fn moq_sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values().filter_map(|hosted| match hosted {
+        self.sessions.iter().filter_map(|(_, hosted)| match hosted {
             Hosted::Moq(session) => Some(&**session),
             Hosted::Control(_) => None,
         })
@@ -162,7 +163,7 @@ impl Node {
 
     /// The MoQ session of that id.
     pub(crate) fn moq(&mut self, id: SessionId) -> Option<&mut Session> {
-        match self.sessions.get_mut(&id)? {
+        match self.sessions.get_mut(id)? {
             Hosted::Moq(session) => Some(session),
             Hosted::Control(_) => None,
         }
@@ -263,7 +264,7 @@ impl App for Node {
     }
 
     fn handle_stream(&mut self, now: Instant, session: SessionId, stream: StreamId, event: StreamEvent) {
-        match self.sessions.get_mut(&session) {
+        match self.sessions.get_mut(session) {
             Some(Hosted::Moq(_)) => self.on_moq_stream(now, session, stream, event),
             Some(Hosted::Control(_)) => self.on_control_stream(now, session, stream, event),
             None => {}
@@ -279,7 +280,7 @@ impl App for Node {
     }
 
     fn handle_datagram(&mut self, now: Instant, session: SessionId, data: Bytes) {
-        match self.sessions.get_mut(&session) {
+        match self.sessions.get_mut(session) {
             Some(Hosted::Moq(moq)) => {
                 moq.protocol.handle_datagram(now, data);
                 self.pump(now, session);
@@ -292,7 +293,7 @@ impl App for Node {
     fn handle_closed(&mut self, now: Instant, session: SessionId, reason: CloseReason) {
         self.timers.disarm(&TimerKey::Session(session));
         self.effects.visited(session);
-        match self.sessions.remove(&session) {
+        match self.sessions.remove(session) {
             Some(Hosted::Moq(moq)) => {
                 if let Some(pop) = moq.kind.pop() {
                     self.tell_of_failure(now, pop.clone(), &reason);

@@ -82,7 +82,7 @@ impl Node {
     }
 
     pub(crate) fn is_user(&self, id: SessionId) -> bool {
-        matches!(self.sessions.get(&id), Some(crate::node::Hosted::Moq(session)) if session.kind == Kind::User)
+        matches!(self.sessions.get(id), Some(crate::node::Hosted::Moq(session)) if session.kind == Kind::User)
     }
 
     /// Publishers may open more streams than viewers.

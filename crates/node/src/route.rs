@@ -149,7 +149,7 @@ impl Node {
         let mut asked = Asked::default();
         let readers = track.readers.iter().map(|r| r.session);
         for session in readers.chain(track.waiting.iter().map(|w| w.session)) {
-            if let Some(crate::node::Hosted::Moq(moq)) = self.sessions.get(&session)
+            if let Some(crate::node::Hosted::Moq(moq)) = self.sessions.get(session)
                 && let Kind::Trunk(pop) = &moq.kind
                 && !self.is_sibling(pop)
             {

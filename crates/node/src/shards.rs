@@ -41,7 +41,7 @@ impl Node {
 
     /// Whether the session is a pipe to another shard.
     pub(crate) fn is_sibling_session(&self, id: SessionId) -> bool {
-        match self.sessions.get(&id) {
+        match self.sessions.get(id) {
             Some(Hosted::Moq(session)) => session.kind.pop().is_some_and(|pop| self.is_sibling(pop)),
             Some(Hosted::Control(control)) => self.is_sibling(&control.peer),
             None => false,

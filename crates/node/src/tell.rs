@@ -138,7 +138,7 @@ impl Node {
     }
 
     pub(crate) fn send_control(&mut self, id: SessionId, message: &Message) {
-        if let Some(Hosted::Control(control)) = self.sessions.get_mut(&id) {
+        if let Some(Hosted::Control(control)) = self.sessions.get_mut(id) {
             control.send(message);
             self.effects.wake(id);
         }

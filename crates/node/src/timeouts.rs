@@ -187,7 +187,7 @@ impl Node {
     /// Asks every user to leave within `grace`, and every peer to send no more joins.
     pub fn drain(&mut self, now: Instant, grace: Duration) {
         self.load.draining = true;
-        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let ids: Vec<SessionId> = self.sessions.iter().map(|(id, _)| id).collect();
         for id in ids {
             if let Some(session) = self.moq(id).filter(|session| session.kind == Kind::User) {
                 session.protocol.goaway(now, Goaway { uri: String::new(), timeout: grace, request_id: None });

@@ -17,7 +17,7 @@ impl Node {
     /// Writes what `id` may send now.
     pub(crate) fn visit(&mut self, now: Instant, id: SessionId, sink: &mut dyn StreamSink) {
         self.effects.visited(id);
-        match self.sessions.get_mut(&id) {
+        match self.sessions.get_mut(id) {
             Some(Hosted::Moq(_)) => self.visit_moq(now, id, sink),
             Some(Hosted::Control(control)) => {
                 if let Err(error) = control.select(sink) {
@@ -47,6 +47,8 @@ impl Node {
             // What a fetch brings was appended before the trunk carried the track.
             link.traffic.carried += round.fetched_bytes;
         }
+        // Readers that go on have nothing more to say.
+        let (fetching, ended) = (!session.down.fetches.is_empty(), !round.finished.is_empty());
         for request in round.finished {
             self.on_reader_finished(now, id, request);
         }
@@ -54,6 +56,9 @@ impl Node {
             self.effects.wake(id);
         }
         self.timers.arm(TimerKey::Session(id), round.deadline);
+        if !fetching && !ended {
+            return;
+        }
         self.fill_fetches(now, id);
         if let Some(session) = session_of(&mut self.sessions, id)
             && session.protocol.wants_transmit()

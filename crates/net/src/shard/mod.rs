@@ -7,12 +7,14 @@
 mod core;
 mod effects;
 mod events;
+mod load;
 mod pipes;
 mod receive;
 mod visit;
 mod wait;
 
 use self::core::Core;
+use self::load::Load;
 use crate::clock::Clock;
 use crate::command::{Hosted, Message, ShardHandle, channel};
 use crate::config::{PortConfig, ShardConfig};
@@ -67,6 +69,8 @@ pub struct Shard<S, A: Hosted> {
     tick: Duration,
     /// Time of the latest turn.
     turned: Instant,
+    /// How busy the turns were.
+    load: Load,
     life: Life,
 }
 
@@ -99,6 +103,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
             core: Core::new(&config, ports, &clock),
             recv: RecvBatch::default(),
             turned: clock.now(),
+            load: Load::default(),
             clock,
             poller,
             inbox,
@@ -198,6 +203,7 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
     pub fn turn(&mut self, max_wait: Duration) -> io::Result<()> {
         self.wait(max_wait)?;
         let now = self.clock.now();
+        self.load.on_turn(now.saturating_duration_since(self.turned));
         self.turned = now;
         self.core.stats.turn.turns += 1;
         self.core.unblock();
@@ -219,11 +225,15 @@ impl<S: Socket, A: Hosted> Shard<S, A> {
     fn wait(&mut self, max_wait: Duration) -> io::Result<()> {
         let Some(due) = self.poller.is_some().then(|| self.next_wakeup()) else { return Ok(()) };
         let now = self.clock.now();
+        self.load.on_worked(now.saturating_duration_since(self.turned));
         let mut patience = due.map_or(max_wait, |at| at.saturating_duration_since(now).min(max_wait));
-        // While ACKs are held, whatever comes is most likely another: it is not worth a wake-up of its own.
-        if self.core.census.held > 0 && !patience.is_zero() {
-            let nap = (self.turned + self.tick).saturating_duration_since(now).min(patience);
-            thread::sleep(nap);
+        if !patience.is_zero() {
+            // While ACKs are held, whatever comes is most likely another: it is not worth a wake-up of its own.
+            let rest = if self.core.census.held > 0 { self.tick } else { self.load.rest(self.tick) };
+            let nap = (self.turned + rest).saturating_duration_since(now).min(patience);
+            if !nap.is_zero() {
+                thread::sleep(nap);
+            }
             patience -= nap;
         }
         let Some(poller) = &mut self.poller else { return Ok(()) };
