@@ -73,7 +73,12 @@ impl Place for Labs {
         let counters = self.lab.counters()?;
         let backlogs = self.lab.handle().backlogs()?;
         let links = (0..).map(LinkId).zip(counters.links).zip(backlogs);
-        let state = |((link, of), waits): ((LinkId, LinkCounters), Duration)| LinkState { link, down: of.forward, up: of.reverse, waits };
+        let state = |((link, of), waits): ((LinkId, LinkCounters), Duration)| LinkState {
+            link,
+            down: of.forward,
+            up: of.reverse,
+            waits,
+        };
         Ok(links.map(state).collect())
     }
 

@@ -165,7 +165,8 @@ impl Relay {
         };
         let role = if ours == 0 || scenario.links.iter().any(behind) { "origin" } else { "edge" };
         let name = |peer: &Peer| scenario.node(peer.node).name.clone();
-        let origins: Vec<String> = self.dials.iter().filter(|peer| far(peer.node) < ours || ours == 0).map(name).collect();
+        let origins: Vec<String> =
+            self.dials.iter().filter(|peer| far(peer.node) < ours || ours == 0).map(name).collect();
         let mut text = format!(
             "pop = {:?}\nrole = {role:?}\nstate_dir = {:?}\n[listen]\naddr = \"{}\"\n[admin]\naddr = \"{}\"\n\
              [trunk]\naddr = \"{}\"\nca = {:?}\ncert = {:?}\nkey = {:?}\norigins = {origins:?}\n",

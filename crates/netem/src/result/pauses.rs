@@ -45,9 +45,9 @@ impl<'a> Pauses<'a> {
     /// Pauses of more than [`GAP_FRAMES`] frames.
     pub(super) fn gaps(&self, viewing: &Viewing) -> Vec<Gap> {
         let gap = |(from, to): (Duration, Duration)| {
-            let pause = to.saturating_sub(from);
-            let is_gap = pause > self.frame * GAP_FRAMES;
-            is_gap.then(|| Gap { start_seconds: from.as_secs_f64(), seconds: pause.as_secs_f64() })
+            let (start_seconds, pause) = (from.as_secs_f64(), to.saturating_sub(from));
+            let gap = Gap { start_seconds, seconds: pause.as_secs_f64() };
+            (pause > self.frame * GAP_FRAMES).then_some(gap)
         };
         self.intervals(viewing).filter_map(gap).collect()
     }

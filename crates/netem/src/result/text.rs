@@ -68,7 +68,7 @@ pub fn markdown_row(report: &Report) -> String {
         let space = if of.is_empty() { "" } else { " " };
         let miss = if verdict.passed { "" } else { " **missed**" };
         // Writing to a String cannot fail.
-let _ = write!(row, "{end}{of}{space}{} {} (wanted {}){miss}", verdict.figure, verdict.seen, verdict.wanted);
+        let _ = write!(row, "{end}{of}{space}{} {} (wanted {}){miss}", verdict.figure, verdict.seen, verdict.wanted);
     }
     for reason in &report.validity.reasons {
         let _ = write!(row, "; {}", reason.replace('|', "/"));

@@ -5,7 +5,7 @@ use super::document::Section;
 use super::nodes::{Node, Role};
 use super::problem::{Problem, Wrong};
 use super::value::{self, Kind};
-use crate::model::{Bottleneck, Capacity, Direction, GilbertElliott, Loss, Queue, Ratio, Reorder, Trace, Way};
+use crate::model::{Bottleneck, Capacity, Direction, GilbertElliott, Loss, Ratio, Reorder, Trace, Way};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -182,7 +182,7 @@ impl Reader<'_> {
         if capacity.is_none() && queue.is_some() {
             section.conflict("queue", "a `queue` needs something to wait for: add `rate` or `trace`".to_owned());
         }
-        capacity.map(|capacity| Bottleneck { capacity, queue: queue.or(before).unwrap_or_else(Queue::default) })
+        capacity.map(|capacity| Bottleneck { capacity, queue: queue.or(before).unwrap_or_default() })
     }
 
     fn trace(&self, section: &mut Section<'_>, name: &str) -> Option<Capacity> {

@@ -68,12 +68,11 @@ impl Scenario {
             let mut next = Vec::new();
             for node in edge {
                 let distance = known.get(&node).copied().unwrap_or_default() + 1;
-                for other in self.links.iter().filter_map(|link| link.other(node)) {
-                    if self.node(other).role.is_relay() && !known.contains_key(&other) {
-                        known.insert(other, distance);
-                        next.push(other);
-                    }
-                }
+                let others = self.links.iter().filter_map(|link| link.other(node));
+                let relays = others.filter(|other| self.node(*other).role.is_relay());
+                let new: Vec<NodeId> = relays.filter(|other| !known.contains_key(other)).collect();
+                known.extend(new.iter().map(|other| (*other, distance)));
+                next.extend(new);
             }
             edge = next;
         }

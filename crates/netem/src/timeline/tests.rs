@@ -43,7 +43,7 @@ fn ms(millis: u64) -> Duration {
 
 fn evidence(viewers: u32) -> Evidence {
     let arrival = |n: u64| {
-        let (sent, late) = (ms(n * 40), if n % 7 == 0 { 90 } else { 60 });
+        let (sent, late) = (ms(n * 40), if n.is_multiple_of(7) { 90 } else { 60 });
         let object = u32::try_from(n % 25).unwrap();
         let away = (5_000..7_000).contains(&(n * 40)) || (12_000..13_000).contains(&(n * 40));
         (!away).then(|| Arrival { at: sent + ms(late), sent, media: Media::Video, group: n / 25, object, bytes: 9 })
