@@ -83,10 +83,15 @@ impl Folder {
 
     /// A certificate for a relay, made at its first start.
     pub(super) fn trunk_files(&self, name: &str) -> anyhow::Result<TrunkFiles> {
-        let pop = name.parse().with_context(|| format!("naming {name}"))?;
         let authority = self.path("ca");
+        let ca = authority.join("ca.pem");
+        let (cert, key) = (authority.join(format!("{name}.pem")), authority.join(format!("{name}.key")));
+        if cert.exists() {
+            return Ok(TrunkFiles { ca, cert, key });
+        }
+        let pop = name.parse().with_context(|| format!("naming {name}"))?;
         let files = ca::issue(&authority, &pop, 1, UNIX_EPOCH + SystemClock.unix_time())?;
-        Ok(TrunkFiles { ca: authority.join("ca.pem"), cert: files.cert, key: files.key })
+        Ok(TrunkFiles { ca, cert: files.cert, key: files.key })
     }
 }
 
@@ -96,5 +101,21 @@ impl Drop for Folder {
             // Nobody is left to tell.
             let _ = fs::remove_dir_all(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_starts_again_keeps_its_certificate_and_the_folder_goes() {
+        let folder = Folder::new("restart", None).unwrap();
+        let cert = |files: TrunkFiles| fs::read(files.cert).unwrap();
+        let first = cert(folder.trunk_files("edge").unwrap());
+        assert_eq!(cert(folder.trunk_files("edge").unwrap()), first);
+        let path = folder.path("");
+        drop(folder);
+        assert!(!path.exists());
     }
 }
