@@ -30,4 +30,15 @@
 //! assert!((share - 0.03).abs() < 0.006);
 //! ```
 
+mod clock;
+pub mod doctor;
+pub mod generate;
+#[cfg(target_os = "linux")]
+pub mod lab;
+mod lateness;
 pub mod model;
+pub mod proxy;
+pub mod selftest;
+pub mod result;
+pub mod scenario;
+pub mod timeline;

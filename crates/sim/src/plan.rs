@@ -4,7 +4,7 @@
 //! count from the start of the run.
 
 use sluice_moqt::{Namespace, TrackName};
-use sluice_netem::Direction;
+use sluice_netem::model::{Direction, Program};
 use sluice_topology::PopId;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -201,6 +201,8 @@ pub struct Link {
     pub between: [NodeId; 2],
     /// Conditions from the first to the second, and back.
     pub ways: [Direction; 2],
+    /// Conditions that change by themselves, in place of those.
+    pub programs: [Option<Program>; 2],
 }
 
 /// Something that happens.
@@ -221,6 +223,9 @@ pub enum Act {
     Up(LinkId),
     /// Other conditions in both ways.
     Set(LinkId, [Direction; 2]),
+    /// Whoever dialled over the link is seen from another address from now on; nothing changes where nodes have no
+    /// addresses.
+    Rebind(LinkId),
     /// The process dies without a word.
     Kill(NodeId),
     /// The process starts, anew after a [`Act::Kill`] or [`Act::Quit`]; a relay has the address it had.

@@ -10,12 +10,12 @@ mod paths;
 pub use cellular::{LTE_DOWN, LTE_FAST_DOWN, LTE_UP, Rates, UMTS_DOWN, UMTS_UP};
 pub use paths::{HANDOVER, conference, starlink, wifi};
 
-use crate::model::{Bottleneck, Capacity, Direction, Program, Queue, Span, Way};
+use crate::model::{Bottleneck, Capacity, Direction, Program, Queue, Span};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A named access network. [`Way::Forward`] is its uplink: the first end of the link is the device.
+/// A named access network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Profile {
     /// LTE in a moving car.
@@ -28,6 +28,16 @@ pub enum Profile {
     Wifi,
     /// A conference venue: 2 % loss and jitter.
     Conference,
+}
+
+/// A direction of an access network, seen from the device. Which [`Way`](crate::model::Way) of a link that is depends on
+/// the end at which the device stands; at a proxy the uplink is `Forward`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// From the device to the network.
+    Uplink,
+    /// To the device.
+    Downlink,
 }
 
 /// A name that is no profile.
@@ -53,11 +63,11 @@ impl Profile {
 
     /// The conditions of one direction for `length`, then over again. The same seed gives the same conditions.
     #[must_use]
-    pub fn program(self, seed: u64, way: Way, length: Span) -> Program {
+    pub fn program(self, seed: u64, access: Access, length: Span) -> Program {
         // The two directions of a radio link vary by themselves.
-        let seed = match way {
-            Way::Forward => seed,
-            Way::Reverse => seed ^ 0x5eed_0000_0000_0000,
+        let seed = match access {
+            Access::Uplink => seed,
+            Access::Downlink => seed ^ 0x5eed_0000_0000_0000,
         };
         let cellular = |rates: &Rates, delay, queue| {
             let capacity = Capacity::Trace(Arc::new(rates.trace(seed, length)));
@@ -65,15 +75,15 @@ impl Profile {
             let delayed = Direction::delayed(Span::from_millis(delay));
             Program::constant(Direction { bottleneck: Some(Bottleneck { capacity, queue }), ..delayed })
         };
-        match (self, way) {
+        match (self, access) {
             // One-way delays and buffers that are common there; the figures of the fits say nothing about them.
-            (Self::Lte, Way::Forward) => cellular(&LTE_UP, 25, 300),
-            (Self::Lte, Way::Reverse) => cellular(&LTE_DOWN, 25, 300),
-            (Self::Umts, Way::Forward) => cellular(&UMTS_UP, 50, 500),
-            (Self::Umts, Way::Reverse) => cellular(&UMTS_DOWN, 50, 500),
-            (Self::Starlink, Way::Forward | Way::Reverse) => starlink(seed, length),
-            (Self::Wifi, Way::Forward | Way::Reverse) => Program::constant(wifi()),
-            (Self::Conference, Way::Forward | Way::Reverse) => Program::constant(conference()),
+            (Self::Lte, Access::Uplink) => cellular(&LTE_UP, 25, 300),
+            (Self::Lte, Access::Downlink) => cellular(&LTE_DOWN, 25, 300),
+            (Self::Umts, Access::Uplink) => cellular(&UMTS_UP, 50, 500),
+            (Self::Umts, Access::Downlink) => cellular(&UMTS_DOWN, 50, 500),
+            (Self::Starlink, Access::Uplink | Access::Downlink) => starlink(seed, length),
+            (Self::Wifi, Access::Uplink | Access::Downlink) => Program::constant(wifi()),
+            (Self::Conference, Access::Uplink | Access::Downlink) => Program::constant(conference()),
         }
     }
 }
@@ -109,11 +119,11 @@ mod tests {
     fn a_seed_makes_a_profile() {
         let length = Span::from_millis(60_000);
         for profile in Profile::ALL {
-            let program = |seed, way| profile.program(seed, way, length);
-            assert_eq!(program(1, Way::Forward), program(1, Way::Forward));
+            let program = |seed, access| profile.program(seed, access, length);
+            assert_eq!(program(1, Access::Uplink), program(1, Access::Uplink));
             if matches!(profile, Profile::Lte | Profile::Umts | Profile::Starlink) {
-                assert_ne!(program(1, Way::Forward), program(2, Way::Forward), "{profile}");
-                assert_ne!(program(1, Way::Forward), program(1, Way::Reverse), "{profile}");
+                assert_ne!(program(1, Access::Uplink), program(2, Access::Uplink), "{profile}");
+                assert_ne!(program(1, Access::Uplink), program(1, Access::Downlink), "{profile}");
             }
         }
     }

@@ -50,10 +50,8 @@ impl Slot {
     fn draw(sequence: &mut Sequence) -> Self {
         let delay_ms = SATELLITE_MS.mul_add(sequence.normal(), ONE_WAY_MS).max(18.0);
         let spike_ms = sequence.exponential(SPIKE_MS);
-        let loss = match sequence.unit() < 0.5 {
-            true => sequence.unit() * GOOD_LOSS,
-            false => sequence.exponential(BAD_LOSS).min(1.0),
-        };
+        let is_good = sequence.unit() < 0.5;
+        let loss = if is_good { sequence.unit() * GOOD_LOSS } else { sequence.exponential(BAD_LOSS).min(1.0) };
         Self { delay_ms, spike_ms, loss }
     }
 
@@ -111,7 +109,7 @@ mod tests {
         let round_trips = there.steps().iter().zip(back.steps()).map(|(a, b)| delay(a) + delay(b));
         let (mut worst, mut usual): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
         for (number, round_trip) in round_trips.enumerate() {
-            if number % 2 == 0 { worst.push(round_trip) } else { usual.push(round_trip) }
+            if number % 2 == 0 { &mut worst } else { &mut usual }.push(round_trip);
         }
         assert_eq!(usual.len(), 1190);
         let median = quantile(&mut usual, 0.5);

@@ -66,15 +66,15 @@ impl Trace {
     /// # Errors
     /// The first line that is wrong.
     pub fn parse(text: &str) -> Result<Self, TraceError> {
-        let mut times = Vec::new();
+        let mut times: Vec<u32> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let time = line.parse().ok().filter(|time| *time <= LATEST_MS);
+            let time = line.parse::<u32>().ok().filter(|time| *time <= LATEST_MS);
             let wrong = || TraceError::NotATime { line: number + 1, text: line.chars().take(40).collect() };
-            let time: u32 = time.ok_or_else(wrong)?;
+            let time = time.ok_or_else(wrong)?;
             if let Some(before) = times.last().copied().filter(|before| *before > time) {
                 return Err(TraceError::Backwards { line: number + 1, time, before });
             }
@@ -99,7 +99,7 @@ impl Trace {
         Ok(Self { times, period_ms })
     }
 
-    /// The trace as a file in Mahimahi's format.
+    /// The trace as a file in Mahimahi's format, which has its period from its last line: silence at the end is lost.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.times.len() * 7);

@@ -222,7 +222,13 @@ impl FromStr for Rate {
             "k" | "K" => 1e3,
             "M" | "m" => 1e6,
             "G" | "g" => 1e9,
-            _ => return Err(UnitError::new(text, WHAT, format!("unknown unit {unit:?} (k, M and G are 1000s of bit/s)"))),
+            _ => {
+                return Err(UnitError::new(
+                    text,
+                    WHAT,
+                    format!("unknown unit {unit:?} (k, M and G are 1000s of bit/s)"),
+                ));
+            }
         };
         let bits = number * factor;
         if !(1.0..=FASTEST as f64).contains(&bits) {
@@ -275,7 +281,7 @@ impl FromStr for Queue {
             "" => return Err(UnitError::new(text, WHAT, "a number needs a unit: ms, B, kB, KiB, MB or MiB")),
             _ => {
                 let span = Span::from_str(text);
-                return span.map(Self::Time).map_err(|_| UnitError::new(text, WHAT, format!("unknown unit {unit:?}")));
+                return span.map(Self::Time).map_err(|error| UnitError { what: WHAT, ..error });
             }
         };
         let bytes = number * factor;
@@ -310,7 +316,11 @@ fn split<'a>(text: &'a str, what: &'static str) -> Result<(f64, &'a str), UnitEr
 }
 
 /// `value` as a whole number; callers have checked that it is not negative and fits.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates and the range is checked")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates and the range is checked"
+)]
 pub(super) const fn whole(value: f64) -> u64 {
     value.round() as u64
 }

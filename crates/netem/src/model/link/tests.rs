@@ -66,8 +66,7 @@ fn the_rate_is_kept_within_a_thousandth() {
         // Twice what fits, for half a second of it.
         let rate = Rate::megabits(megabits);
         let packets = u32::try_from(rate.bits() / 8 / 1200).unwrap().max(200);
-        let came: Vec<_> =
-            arrivals(&mut link, packets, rate.time_of(600), 1200).into_iter().flatten().collect();
+        let came: Vec<_> = arrivals(&mut link, packets, rate.time_of(600), 1200).into_iter().flatten().collect();
         let span = came.last().unwrap().saturating_sub(came[0]).as_secs_f64();
         let measured = (came.len() - 1) as f64 * 1200.0 * 8.0 / span;
         assert!((measured / rate.bits() as f64 - 1.0).abs() < 0.001, "{megabits} Mbit/s: {measured}");
@@ -330,19 +329,27 @@ fn conditions() -> impl Strategy<Value = Direction> {
         (1_u64..100).prop_map(|mbit| Some(Capacity::Rate(Rate::megabits(mbit)))),
         prop::collection::vec(0_u32..50, 1..20).prop_map(|gaps| {
             let mut at = 0;
-            let lines: String = gaps.iter().map(|gap| { at += gap; format!("{at}\n") }).collect();
+            let lines: String = gaps
+                .iter()
+                .map(|gap| {
+                    at += gap;
+                    format!("{at}\n")
+                })
+                .collect();
             Trace::parse(&format!("{lines}{}\n", at + 1)).ok().map(|trace| Capacity::Trace(Arc::new(trace)))
         }),
     ];
     let queue = prop_oneof![(0_u64..100_000).prop_map(Queue::Bytes), (0_u64..300).prop_map(|ms| Queue::Time(span(ms)))];
     let reorder = prop_oneof![Just(Reorder::Keep), Just(Reorder::Allow)];
-    (0_u64..200, 0_u64..50, reorder, capacity, queue, 0_u8..50).prop_map(|(delay, spread, reorder, capacity, queue, share)| {
-        Direction {
+    (0_u64..200, 0_u64..50, reorder, capacity, queue, 0_u8..50).prop_map(
+        |(delay, spread, reorder, capacity, queue, share)| Direction {
             duplicate: Ratio::percent(share),
             bottleneck: capacity.map(|capacity| Bottleneck { capacity, queue }),
-            ..Direction::delayed(span(delay)).with_jitter(span(spread), reorder).with_loss(Loss::Random(Ratio::percent(share)))
-        }
-    })
+            ..Direction::delayed(span(delay))
+                .with_jitter(span(spread), reorder)
+                .with_loss(Loss::Random(Ratio::percent(share)))
+        },
+    )
 }
 
 proptest! {

@@ -1,0 +1,214 @@
+//! The loop: receive, ask the model, send what is due, sleep.
+
+use super::clients::{ClientId, Clients};
+use super::flight::{Flight, Leg, Packet};
+use super::handle::{Conditions, Shared};
+use super::outbox::{Doors, Outbox};
+use super::port::{Batch, Port, datagrams};
+use super::wait::{Precise, cpu_us, until_ready};
+use crate::model::{Verdict, Way, packet_bytes};
+use quinn_udp::RecvMeta;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Before a packet is due the loop stops sleeping this early, since waking up takes about as long.
+const SPIN: Duration = Duration::from_micros(80);
+/// It does so only where packets leave this far apart. Closer ones would keep it from ever sleeping, and there it wakes
+/// up for one packet in time for the next.
+const SPARSE: Duration = Duration::from_micros(400);
+/// How long it sleeps at most: how soon it sees that it is to stop.
+const IDLE: Duration = Duration::from_millis(50);
+/// How often it looks for clients that have gone.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Everything that the proxy's thread owns.
+#[derive(Debug)]
+pub(super) struct Worker {
+    listen: Port,
+    to: SocketAddr,
+    clients: Clients,
+    client_idle: Duration,
+    flight: Flight,
+    outbox: Outbox,
+    shared: Arc<Shared>,
+    pace: Pace,
+}
+
+/// Where the loop is in time.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When packets last left.
+    left: Duration,
+    /// When clients were last swept.
+    swept: Duration,
+    /// Latest arrival offered to each link: the kernel's stamps of two sockets may cross.
+    offered: [Duration; 2],
+}
+
+/// A message as it came: its place in the link's time, and for whom it is.
+#[derive(Debug, Clone, Copy)]
+struct Arrival<'a> {
+    at: Duration,
+    leg: Leg,
+    meta: &'a RecvMeta,
+}
+
+impl Worker {
+    pub(super) fn new(listen: Port, to: SocketAddr, limits: (usize, Duration), shared: Arc<Shared>) -> Self {
+        Self {
+            listen,
+            to,
+            clients: Clients::new(to, limits.0),
+            client_idle: limits.1,
+            flight: Flight::default(),
+            outbox: Outbox::new(),
+            shared,
+            pace: Pace::default(),
+        }
+    }
+
+    pub(super) const fn listen(&self) -> &Port {
+        &self.listen
+    }
+
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let _precise = Precise::new();
+        let mut batch = Batch::new();
+        let (mut ready, mut ids) = (Vec::new(), Vec::new());
+        while !self.shared.is_stopping() {
+            ids.clear();
+            ids.extend(self.clients.iter().map(|(id, _)| id));
+            let ports = std::iter::once(&self.listen).chain(self.clients.iter().map(|(_, client)| &client.port));
+            until_ready(ports, self.sleep(), &mut ready)?;
+            self.turn(&ready, &ids, &mut batch)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is due and receives what has come, in turns: what waits to be read must not make the rest late.
+    fn turn(&mut self, ready: &[bool], ids: &[ClientId], batch: &mut Batch) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock_politely();
+        self.send_due(&mut state);
+        if ready.first() == Some(&true) {
+            self.listen.receive(batch)?;
+            self.from_clients(batch, &mut state);
+        }
+        for (id, _) in ids.iter().zip(ready.iter().skip(1)).filter(|(_, ready)| **ready) {
+            self.from_server(*id, batch, &mut state)?;
+        }
+        let now = shared.clock().now();
+        if now.saturating_sub(self.pace.swept) > SWEEP {
+            self.clients.forget_idle(now, self.client_idle);
+            self.pace.swept = now;
+        }
+        state.tally.clients = self.clients.len() as u64;
+        state.tally.cpu_us = cpu_us();
+        Ok(())
+    }
+
+    fn from_clients(&mut self, batch: &Batch, state: &mut Conditions) {
+        for (meta, message) in batch.messages() {
+            let at = self.arrival(Way::Forward, meta);
+            match self.clients.find(meta.addr, meta.dst_ip, at) {
+                Some(client) => {
+                    let leg = Leg { way: Way::Forward, client, ecn: meta.ecn };
+                    self.take(Arrival { at, leg, meta }, message, state);
+                }
+                None => state.tally.turned_away += datagrams(meta, message).count() as u64,
+            }
+            self.send_due(state);
+        }
+    }
+
+    fn from_server(&mut self, id: ClientId, batch: &mut Batch, state: &mut Conditions) -> io::Result<()> {
+        let Some(client) = self.clients.get(id) else { return Ok(()) };
+        client.port.receive(batch)?;
+        for (meta, message) in batch.messages() {
+            if (meta.addr.ip(), meta.addr.port()) != (self.to.ip(), self.to.port()) {
+                state.tally.foreign += datagrams(meta, message).count() as u64;
+                continue;
+            }
+            let at = self.arrival(Way::Reverse, meta);
+            self.clients.touch(id, at);
+            let leg = Leg { way: Way::Reverse, client: id, ecn: meta.ecn };
+            self.take(Arrival { at, leg, meta }, message, state);
+            self.send_due(state);
+        }
+        Ok(())
+    }
+
+    /// When a message reached this machine: its delay counts from there, not from when the loop got to it.
+    fn arrival(&mut self, way: Way, meta: &RecvMeta) -> Duration {
+        let stamped = self.shared.clock().stamped(meta.timestamp);
+        let latest = match way {
+            Way::Forward => &mut self.pace.offered[0],
+            Way::Reverse => &mut self.pace.offered[1],
+        };
+        *latest = stamped.max(*latest);
+        *latest
+    }
+
+    /// Asks the model about each datagram of a message.
+    fn take(&mut self, arrival: Arrival<'_>, message: &[u8], state: &mut Conditions) {
+        let Arrival { at: now, leg, meta } = arrival;
+        for datagram in datagrams(meta, message) {
+            let verdict = state.link(leg.way).offer(now, packet_bytes(datagram.len(), &self.to));
+            let Verdict::Deliver { at, copy, queued: _, token } = verdict else { continue };
+            for at in [Some(at), copy].into_iter().flatten() {
+                let launched = self.flight.launch(Packet { at, token, leg }, datagram);
+                state.tally.overflow += u64::from(launched.is_err());
+            }
+        }
+    }
+
+    fn send_due(&mut self, state: &mut Conditions) {
+        let clock = self.shared.clock();
+        let mut now = clock.now();
+        if self.flight.next().is_none_or(|at| at > now) {
+            return;
+        }
+        let doors = Doors { listen: &self.listen, clients: &self.clients, to: self.to };
+        let Conditions { forward, reverse, late, tally } = state;
+        loop {
+            let outbox = &mut self.outbox;
+            let landed = self.flight.land(now, |packet, bytes| {
+                let Packet { at, token, leg } = packet;
+                let link = match leg.way {
+                    Way::Forward => &mut *forward,
+                    Way::Reverse => &mut *reverse,
+                };
+                if !link.arrives(at, token) {
+                    return;
+                }
+                if !outbox.takes(leg, bytes.len(), doors.segments_max(leg)) {
+                    tally.refused += outbox.send(clock.now(), &doors, late);
+                }
+                outbox.push(leg, at, bytes);
+            });
+            if landed {
+                continue;
+            }
+            tally.refused += outbox.send(clock.now(), &doors, late);
+            // What has become due while those left goes with this turn as well.
+            now = clock.now();
+            if self.flight.next().is_none_or(|at| at > now) {
+                break;
+            }
+        }
+        self.pace.left = now;
+    }
+
+    /// How long to sleep.
+    fn sleep(&self) -> Duration {
+        let now = self.shared.clock().now();
+        let sleep = match self.flight.next() {
+            None => IDLE,
+            Some(next) if next.saturating_sub(self.pace.left) < SPARSE => next.saturating_sub(now),
+            Some(next) => next.saturating_sub(now + SPIN),
+        };
+        sleep.min(IDLE)
+    }
+}
