@@ -5,6 +5,7 @@ use crate::config::{Ingest, Role};
 use crate::incident::Incident;
 use crate::namespaces::{Added, Change, Offer, Remote};
 use crate::node::{Hosted, Node};
+use crate::reroute::Carried;
 use crate::tell::{concerns, hears_of_track};
 use crate::tracks::{State, Track};
 use crate::trunk::link::{Leg, Link, Load, Told};
@@ -93,13 +94,14 @@ impl Node {
     /// Dials, probes, silence and disbelief.
     pub(crate) fn run_trunks(&mut self, now: Instant) {
         let pops: Vec<PopId> = self.links.keys().cloned().collect();
+        let carried = self.carried();
         for pop in &pops {
-            self.run_trunk(now, pop);
+            self.run_trunk(now, pop, carried);
         }
         self.arm_trunks();
     }
 
-    fn run_trunk(&mut self, now: Instant, pop: &PopId) {
+    fn run_trunk(&mut self, now: Instant, pop: &PopId, carried: Carried) {
         let late = self.timers.lateness();
         let Some(link) = self.links.get_mut(pop) else { return };
         for leg in link.due_dials(now) {
@@ -120,7 +122,8 @@ impl Node {
             Some(Hosted::Moq(session)) => !session.down.subs.is_empty() || !session.up.requests.is_empty(),
             Some(Hosted::Control(_)) | None => false,
         });
-        let probe = link.take_probe(now, if is_busy { Load::Busy } else { Load::Idle });
+        let is_standby = carried == Carried::Something && self.config.homing.origins.contains(pop);
+        let probe = link.take_probe(now, if is_busy || is_standby { Load::Busy } else { Load::Idle });
         let judged = link.judge(now, late);
         let disbelieved = link.sync.believed_until.is_some_and(|until| until <= now);
         if disbelieved {
@@ -140,6 +143,7 @@ impl Node {
         }
         if judged == Some(Liveness::Suspect) {
             self.effects.incidents.push(Incident::PeerSuspect(pop.clone()));
+            self.bypass(now, pop);
         }
     }
 

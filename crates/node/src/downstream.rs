@@ -198,6 +198,9 @@ impl Node {
             session.protocol.accept_subscribe(request, answer(track, alias, &session.kind, ours));
         }
         self.effects.wake(id);
+        if cut_through {
+            self.note_load(now);
+        }
         self.serve_held_joins(now, id, request);
         if let Some(group) = params.new_group_request {
             self.request_new_group(now, key, group);

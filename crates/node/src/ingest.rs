@@ -47,6 +47,7 @@ impl Node {
             return session.up.stops.push((stream, ResetCode::Cancelled.code()));
         };
         let (key, source) = (*track, *source);
+        self.relieve(now, key, source);
         self.prove(now, key, source, header.group);
         let (Some(track), Some(session)) = (self.tracks.get_mut(key), session_of(&mut self.sessions, id)) else {
             return;
@@ -109,6 +110,7 @@ impl Node {
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let Some(Upstream::Subscription { track, source }) = session.up.requests.get(&request) else { return };
         let (key, source) = (*track, *source);
+        self.relieve(now, key, source);
         self.prove(now, key, source, datagram.location.group);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let result = track.log.append_datagram(now, datagram);

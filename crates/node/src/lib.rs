@@ -27,6 +27,7 @@ mod metrics;
 mod namespaces;
 mod node;
 mod publish;
+mod reroute;
 mod route;
 mod session;
 mod sessions;

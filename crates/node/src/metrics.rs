@@ -22,6 +22,8 @@ pub struct Metrics {
     pub shard_subscribes_total: u64,
     /// Upstream subscriptions lost and tried again.
     pub upstream_retries_total: u64,
+    /// Tracks that another parent took over because theirs was silent or leaving.
+    pub reroutes_total: u64,
     /// Tracks ended as malformed.
     pub tracks_malformed_total: u64,
     /// Media moved.

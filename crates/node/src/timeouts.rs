@@ -56,6 +56,13 @@ impl Node {
         self.timers.arm(TimerKey::Track(key), at.into_iter().flatten().min());
     }
 
+    /// A trunk may have something to carry that it had not: it is looked at again at once.
+    pub(crate) fn note_load(&mut self, now: Instant) {
+        if !self.links.is_empty() {
+            self.timers.arm(TimerKey::Trunks, Some(now));
+        }
+    }
+
     /// Arms the trunks' timer.
     pub(crate) fn arm_trunks(&mut self) {
         let at = self.links.values().filter_map(Link::poll_timeout).min();

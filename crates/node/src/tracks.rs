@@ -45,12 +45,14 @@ pub(crate) struct Source {
     pub(crate) root_path: Vec<PopId>,
     /// It took over from a lost one and told no largest location: what it sends first says whether it goes on.
     pub(crate) is_unproven: bool,
+    /// It is to take over from the subscription on this session, which ends once this one delivers.
+    pub(crate) relieves: Option<SessionId>,
 }
 
 impl Source {
     /// A source that has not answered.
     pub(crate) const fn new(id: SourceId, kind: SourceKind) -> Self {
-        Self { id, kind, established: false, root_path: Vec::new(), is_unproven: false }
+        Self { id, kind, established: false, root_path: Vec::new(), is_unproven: false, relieves: None }
     }
 }
 

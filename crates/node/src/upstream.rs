@@ -49,6 +49,7 @@ impl Node {
     /// Subscribes wherever the track can be had; answers those who wait where it cannot.
     pub(crate) fn find_sources(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
+        let known = track.sources.len();
         for candidate in self.candidates(track) {
             self.subscribe_to(key, candidate);
         }
@@ -56,6 +57,10 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.tried_at = Some(now);
         let has_source = !track.sources.is_empty();
+        if track.sources.len() > known {
+            self.note_load(now);
+        }
+        let Some(track) = self.tracks.get_mut(key) else { return };
         if has_source && matches!(track.state, State::Idle) {
             track.state = State::Pending(now + timeout);
         }
@@ -122,8 +127,9 @@ impl Node {
         let source = self.tracks.allocate_source();
         session.up.requests.insert(request, Upstream::Subscription { track: key, source });
         let kind = SourceKind::Session(candidate.session, request);
+        let relieves = self.failing_parent(key);
         if let Some(track) = self.tracks.get_mut(key) {
-            track.sources.push(Source::new(source, kind));
+            track.sources.push(Source { relieves, ..Source::new(source, kind) });
         }
         if self.is_sibling_session(candidate.session) {
             self.metrics.shard_subscribes_total += 1;
@@ -186,8 +192,10 @@ impl Node {
         }
         let answer = Answer { root_path, largest: ok.params.largest, properties: ok.properties, info };
         let fresh = self.establish(now, key, source, answer);
-        if let Some(range) = fresh {
-            self.fetch_into(now, (id, Some(request)), key, range);
+        match fresh {
+            Some(range) => self.fetch_into(now, (id, Some(request)), key, range),
+            // Nothing is missing, so that nothing has to arrive before the change is safe.
+            None => self.relieve(now, key, source),
         }
         self.on_live(now, key);
     }

@@ -104,6 +104,11 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("sluice_upstream_retries_total", "Subscriptions sent upstream again after a loss.", |s| {
         s.node.metrics.upstream_retries_total
     }),
+    Metric::counter(
+        "sluice_reroutes_total",
+        "Tracks that another parent took over because theirs was silent or leaving.",
+        |s| s.node.metrics.reroutes_total,
+    ),
     // Media.
     Metric::gauge("sluice_tracks", "Tracks now.", |s| s.node.tracks as u64),
     Metric::gauge("sluice_log_bytes", "Bytes held by track logs.", |s| s.node.log_bytes as u64),

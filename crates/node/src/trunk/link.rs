@@ -98,6 +98,8 @@ struct Health {
     out: BTreeMap<u64, Instant>,
     next_seq: u64,
     next_probe: Instant,
+    /// In force since the last probe.
+    interval: Duration,
     /// What was told of it last, and when.
     told: Option<(CloseReason, Instant)>,
 }
@@ -188,6 +190,7 @@ impl Link {
                 out: BTreeMap::new(),
                 next_seq: 0,
                 next_probe: now,
+                interval: IDLE_PROBE,
                 told: None,
             },
         }
@@ -243,6 +246,7 @@ impl Link {
                 self.health.monitor = is_remote.then(|| Monitor::new(now, IDLE_PROBE));
                 self.health.out.clear();
                 self.health.next_probe = now;
+                self.health.interval = IDLE_PROBE;
                 self.draining = false;
                 self.control.replace(session)
             }
@@ -299,13 +303,16 @@ impl Link {
 
     /// The probe to send now, if one is due; busy links are probed faster.
     pub(crate) fn take_probe(&mut self, now: Instant, load: Load) -> Option<u64> {
-        if self.health.monitor.is_none() || now < self.health.next_probe {
-            return None;
-        }
+        self.health.monitor.as_ref()?;
         let interval = match load {
             Load::Idle => IDLE_PROBE,
             Load::Busy => BUSY_PROBE,
         };
+        // A link that has become busy is not left alone for the rest of an idle pause.
+        if interval >= self.health.interval && now < self.health.next_probe {
+            return None;
+        }
+        self.health.interval = interval;
         self.health.next_probe = now + interval;
         if let Some(monitor) = &mut self.health.monitor {
             monitor.set_interval(now, interval);

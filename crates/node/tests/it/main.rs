@@ -13,6 +13,7 @@ mod local;
 mod memory;
 mod publishers;
 mod requests;
+mod reroute;
 mod sink;
 mod subscribe;
 mod transparency;

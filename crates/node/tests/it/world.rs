@@ -220,8 +220,16 @@ impl World {
         }
     }
 
-    /// Undoes [`World::silence`].
+    /// Nothing crosses between two nodes, nobody is told, and no connection comes about.
+    pub(crate) fn lose(&mut self, a: N, b: N) {
+        self.cut.insert((a.0, b.0));
+        self.cut.insert((b.0, a.0));
+        self.silence(a, b);
+    }
+
+    /// Undoes [`World::silence`] and [`World::lose`].
     pub(crate) fn speak(&mut self, a: N, b: N) {
+        self.mend(a, b);
         for wire in self.between(a, b) {
             self.wires[wire].silent = false;
         }
