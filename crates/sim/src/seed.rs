@@ -149,7 +149,7 @@ impl Maker {
         }
         let mut config = String::new();
         if self.one_in(3) {
-            config.push_str("[ingest]\nmode = \"on-demand\"\n");
+            config.push_str("[ingest]\ningest = \"on-demand\"\n");
         }
         if self.one_in(4) {
             config.push_str("[limits]\nwindow_groups = 4\n");
