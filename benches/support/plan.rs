@@ -221,7 +221,11 @@ impl Results {
     /// The runs that figures are made of: those that count, or where none does all of them.
     fn sound(&self, run: Run) -> Vec<&Outcome> {
         let counted: Vec<&Outcome> = self.counted(run).collect();
-        if counted.is_empty() { self.rounds.iter().filter_map(|round| round.outcomes.get(&run)).collect() } else { counted }
+        if counted.is_empty() {
+            self.rounds.iter().filter_map(|round| round.outcomes.get(&run)).collect()
+        } else {
+            counted
+        }
     }
 
     /// Median cost of `run`, where it was part of the plan.

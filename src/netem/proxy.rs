@@ -83,7 +83,7 @@ macro_rules! flags {
             loss: Option<Ratio>,
             /// Losses in bursts: probability that one begins, and that it ends, before a packet, such as 1%,25%
             #[arg(long = concat!($prefix, "burst"), id = concat!($prefix, "burst"), value_name = "P,R",
-                                                conflicts_with = concat!($prefix, "loss"))]
+                                                        conflicts_with = concat!($prefix, "loss"))]
             burst: Option<Burst>,
             /// Share of packets that arrive twice
             #[arg(long = concat!($prefix, "duplicate"), id = concat!($prefix, "duplicate"), value_name = "SHARE")]
@@ -93,14 +93,14 @@ macro_rules! flags {
             rate: Option<Rate>,
             /// How fast it is when: a trace in Mahimahi's format
             #[arg(long = concat!($prefix, "trace"), id = concat!($prefix, "trace"), value_name = "FILE",
-                                                conflicts_with = concat!($prefix, "rate"))]
+                                                        conflicts_with = concat!($prefix, "rate"))]
             trace: Option<PathBuf>,
             /// How much waits for the rate before it is dropped, such as 50ms or 64KiB
             #[arg(long = concat!($prefix, "queue"), id = concat!($prefix, "queue"), value_name = "TIME|BYTES")]
             queue: Option<Queue>,
             /// Largest IP packet in bytes
             #[arg(long = concat!($prefix, "mtu"), id = concat!($prefix, "mtu"), value_name = "BYTES",
-                                                value_parser = clap::value_parser!(u32).range(576..=65_535))]
+                                                        value_parser = clap::value_parser!(u32).range(576..=65_535))]
             mtu: Option<u32>,
         }
 
