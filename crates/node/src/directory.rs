@@ -250,11 +250,7 @@ impl Node {
                 }
             }
             Message::Watch { prefix } => self.on_watch(peer, prefix),
-            Message::Unwatch { prefix } => {
-                if let Some(link) = self.links.get_mut(peer) {
-                    link.watched.remove(&prefix);
-                }
-            }
+            Message::Unwatch { prefix } => self.on_unwatch(peer, &prefix),
             Message::TrackPath { track, root_path } => self.on_track_path(now, peer, &track, root_path),
             Message::Drain => {
                 if let Some(link) = self.links.get_mut(peer) {

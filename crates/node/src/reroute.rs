@@ -1,5 +1,6 @@
-//! Another way for tracks whose parent is silent: the next candidate is subscribed before the old subscription ends, so
-//! that whichever of the two delivers first serves. The log puts both together.
+//! Another way for tracks whose parent is silent or does not have them. Beside a silent one the next candidate is
+//! subscribed before the old subscription ends, so that whichever of the two delivers first serves: the log puts both
+//! together. After a refusal the next candidate is asked, until one has the track or all have refused.
 
 use crate::config::Role;
 use crate::downstream::session_of;
@@ -39,6 +40,31 @@ impl Node {
         for key in self.tracks_from(media) {
             self.find_sources(now, key);
         }
+    }
+
+    /// A parent does not have the track, or has it from us: it is not asked again in this search.
+    pub(crate) fn note_refusal(&mut self, key: TrackKey, id: SessionId) {
+        let peer = self.moq(id).and_then(|session| session.kind.pop().cloned());
+        let Some(peer) = peer.filter(|pop| !self.is_sibling(pop)) else { return };
+        if let Some(track) = self.tracks.get_mut(key) {
+            track.upkeep.refused_by.insert(peer);
+        }
+    }
+
+    /// Asks whoever has not refused in this search. False where nobody is left, which ends it.
+    pub(crate) fn ask_others(&mut self, key: TrackKey) -> bool {
+        let Some(track) = self.tracks.get(key).filter(|track| !track.upkeep.refused_by.is_empty()) else {
+            return false;
+        };
+        let others = if track.is_wanted() { self.candidates(track) } else { Vec::new() };
+        for candidate in others {
+            self.subscribe_to(key, candidate);
+        }
+        let Some(track) = self.tracks.get_mut(key) else { return false };
+        if track.sources.is_empty() {
+            track.upkeep.refused_by.clear();
+        }
+        !track.sources.is_empty()
     }
 
     /// Tracks that we are subscribed to on a session.

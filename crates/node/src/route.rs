@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
 /// What those who ask for a track said about the way.
 #[derive(Debug, Default)]
 struct Asked {
-    /// PoPs that must not be asked: they wait for us, or the request came through them.
+    /// PoPs that must not be asked: they wait for us, the request came through them, or they have refused.
     excluded: BTreeSet<PopId>,
     visited: Vec<String>,
     hops: Vec<String>,
@@ -146,7 +146,7 @@ impl Node {
     }
 
     fn asked(&self, track: &Track) -> Asked {
-        let mut asked = Asked::default();
+        let mut asked = Asked { excluded: track.upkeep.refused_by.clone(), ..Asked::default() };
         let readers = track.readers.iter().map(|r| r.session);
         for session in readers.chain(track.waiting.iter().map(|w| w.session)) {
             if let Some(crate::node::Hosted::Moq(moq)) = self.sessions.get(session)

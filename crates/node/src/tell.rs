@@ -59,6 +59,9 @@ impl Node {
         if outside && self.is_ours(offer) && self.namespaces.of(namespace).iter().any(|other| self.is_ours(other)) {
             return;
         }
+        if change == Change::Down && self.is_known_by_another(link, namespace, offer) {
+            return;
+        }
         let Some(id) = link.control else { return };
         let (relay, epoch) = match offer {
             Offer::Session(..) | Offer::Local => (self.config.pop.clone(), self.config.epoch),
@@ -69,6 +72,14 @@ impl Node {
             Change::Down => Message::NsDown { namespace: namespace.clone(), relay },
         };
         self.send_control(id, &message);
+    }
+
+    /// Whether the peer knows the same publishing relay by an offer of another peer, too: what is told names the relay
+    /// and not the way.
+    fn is_known_by_another(&self, link: &Link, namespace: &Namespace, offer: &Offer) -> bool {
+        let Offer::Peer(remote) = offer else { return false };
+        let same_relay = |other: &Offer| matches!(other, Offer::Peer(r) if r.relay == remote.relay && r.via != remote.via);
+        self.namespaces.of(namespace).iter().any(|other| same_relay(other) && self.is_to_know(link, namespace, other))
     }
 
     /// Edges report their own publishers to their origins; origins tell each other what was reported to them by edges;
@@ -193,6 +204,36 @@ impl Node {
             if !self.keeps_word(via, track.namespace()) {
                 self.on_track_down(via, &track);
             }
+        }
+    }
+
+    /// A peer does not watch any more. An edge forgets by itself what it heard as a watcher; an origin cannot tell that
+    /// from what it hears anyway, and would believe it for ever.
+    pub(crate) fn on_unwatch(&mut self, peer: &PopId, prefix: &Namespace) {
+        let Some(link) = self.links.get_mut(peer) else { return };
+        let was_watched = link.watched.remove(prefix);
+        let (role, control) = (link.role(), link.control);
+        let Some(id) = control.filter(|_| was_watched && role == Role::Origin) else { return };
+        let Some(link) = self.links.get(peer) else { return };
+        let offers = self.namespaces.iter().filter(|(namespace, _)| concerns(prefix, namespace));
+        let offers = offers.flat_map(|(namespace, offers)| offers.iter().map(move |offer| (namespace, offer)));
+        let unheard = offers.filter(|(namespace, offer)| {
+            !self.is_to_know(link, namespace, offer) && !self.is_known_by_another(link, namespace, offer)
+        });
+        let withdrawn = unheard.filter_map(|(namespace, offer)| match offer {
+            Offer::Peer(remote) if remote.relay != *peer => {
+                Some(Message::NsDown { namespace: namespace.clone(), relay: remote.relay.clone() })
+            }
+            Offer::Peer(_) | Offer::Session(..) | Offer::Local => None,
+        });
+        let tracks = self.namespaces.told_tracks().filter(|(name, vias)| {
+            let hears = |via: &PopId| hears_of_track(link, name, self.links.get(via).map(Link::role));
+            concerns(prefix, name.namespace()) && !vias.iter().any(hears)
+        });
+        let withdrawn = withdrawn.chain(tracks.map(|(name, _)| Message::TrackDown { track: name.clone() }));
+        let withdrawn: Vec<Message> = withdrawn.collect();
+        for message in withdrawn {
+            self.send_control(id, &message);
         }
     }
 

@@ -6,7 +6,7 @@ use sluice_moqt::transport::SessionId;
 use sluice_moqt::{Location, RequestId, TrackName};
 use sluice_topology::PopId;
 use sluice_track::{FetchRange, Log, SourceId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// Pause before sources are looked for again after all were lost or refused.
@@ -156,6 +156,8 @@ pub(crate) struct Upkeep {
     pub(crate) told_path: Vec<PopId>,
     /// Origins were asked to tell of publishers.
     pub(crate) watching: bool,
+    /// Peers that were asked in the present search and do not have the track.
+    pub(crate) refused_by: BTreeSet<PopId>,
     /// A peer said that nobody has the track: until when that is believed, and while the directory says no more.
     pub(crate) absent: Option<(Instant, u64)>,
     /// NEW_GROUP_REQUEST sent upstream and not yet fulfilled: the value, and when.

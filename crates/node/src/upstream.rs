@@ -78,6 +78,10 @@ impl Node {
     fn on_no_source(&mut self, now: Instant, key: TrackKey, error: &RequestError) {
         let linger = self.config.limits.linger;
         let Some(track) = self.tracks.get_mut(key) else { return };
+        if track.state != State::Live && self.ask_others(key) {
+            return self.arm_track(key);
+        }
+        let Some(track) = self.tracks.get_mut(key) else { return };
         match track.state {
             State::Live => {
                 self.effects.incidents.push(Incident::TrackOrphaned(track.name.clone()));
@@ -174,6 +178,7 @@ impl Node {
         if root_path.contains(&self.config.pop) {
             // A parent that is fed by us: source routes alone do not keep relays out of such a loop.
             session.protocol.cancel(request, ResetCode::Cancelled);
+            self.note_refusal(key, id);
             return self.drop_source(
                 now,
                 id,
@@ -278,6 +283,7 @@ impl Node {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.state = State::Live;
         track.upkeep.retry_at = None;
+        track.upkeep.refused_by.clear();
         for waiting in std::mem::take(&mut track.waiting) {
             self.serve(now, key, waiting);
         }
@@ -296,6 +302,7 @@ impl Node {
                     // draft-18 9.6: "Relays are not required to follow redirects from upstream".
                     error.code = RequestCode::DoesNotExist;
                 }
+                self.note_refusal(key, id);
                 self.drop_source(now, id, request, &error);
                 if error.code == RequestCode::DoesNotExist {
                     self.note_absence(now, key, id);

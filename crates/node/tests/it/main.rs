@@ -11,6 +11,7 @@ mod leaks;
 mod lifecycle;
 mod local;
 mod memory;
+mod origins;
 mod publishers;
 mod requests;
 mod reroute;
