@@ -273,7 +273,7 @@ impl World {
         let window = self.window_of(id, to);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let end = &mut conn.ends[to];
-        if end.streams.in_flight >= window || end.streams.blocked.is_empty() {
+        if end.streams.room(window) == 0 || end.streams.blocked.is_empty() {
             return;
         }
         let session = end.session;

@@ -81,7 +81,7 @@ impl StreamSink for Sink<'_> {
         let mut taken = 0;
         for chunk in chunks {
             while !chunk.is_empty() {
-                let room = self.allowance.window.saturating_sub(self.end.streams.in_flight);
+                let room = self.end.streams.room(self.allowance.window);
                 let part = chunk.split_to(chunk.len().min(room).min(self.allowance.piece));
                 if part.is_empty() {
                     self.end.streams.blocked.insert(stream);

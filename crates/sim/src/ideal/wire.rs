@@ -14,6 +14,9 @@ pub(super) struct ConnId(pub(super) u64);
 
 /// Bytes of a packet beside its payload.
 const OVERHEAD: usize = 60;
+/// Bytes of stream data that a packet holds: a sender waits for the room of a whole one. Were it to fill whatever room
+/// an acknowledgement leaves, pieces would become smaller and smaller and never grow again.
+const PACKET: usize = 1_200;
 /// Bytes of a packet of a handshake.
 const HANDSHAKE_BYTES: usize = 1_228;
 
@@ -238,6 +241,12 @@ impl End {
 }
 
 impl Streams {
+    /// Bytes that may be sent now where `window` bytes may be under way.
+    pub(super) const fn room(&self, window: usize) -> usize {
+        let room = window.saturating_sub(self.in_flight);
+        if room < PACKET && self.in_flight > 0 { 0 } else { room }
+    }
+
     /// The bookkeeping of a stream that may have come to its end. Whether another one of its kind may be opened now
     /// that was refused before.
     pub(super) fn settle(&mut self, stream: StreamId, is_ours: bool) -> bool {
