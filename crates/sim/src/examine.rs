@@ -81,7 +81,7 @@ fn heal(stage: &mut impl Stage, last: Duration) -> Option<Duration> {
         if stage.watch().breach().is_some() {
             return None;
         }
-        let Some((viewer, track, behind)) = first_behind(stage) else { return Some(stage.now()) };
+        let Some((viewer, track, behind)) = first_behind(stage, last) else { return Some(stage.now()) };
         if stage.now() >= deadline {
             let after = stage.now() - last;
             note(stage, viewer, Violation::Behind { track, after, behind });
@@ -90,14 +90,16 @@ fn heal(stage: &mut impl Stage, last: Duration) -> Option<Duration> {
     }
 }
 
-/// The first viewer that is not where it should be.
-fn first_behind(stage: &impl Stage) -> Option<(NodeId, usize, Option<Duration>)> {
+/// The first viewer that is not where it should be: at the live edge, with something that was published after the last
+/// event. What came before says nothing: right after an event the newest object is recent even where the path is cut.
+fn first_behind(stage: &impl Stage, last: Duration) -> Option<(NodeId, usize, Option<Duration>)> {
     let edge = stage.plan().demands.edge;
     let now = stage.now();
     for viewer in served(stage) {
         for (track, delivery) in stage.watch().deliveries(viewer).iter().enumerate() {
-            let behind = delivery.newest().map(|newest| now.saturating_sub(newest));
-            if behind.is_none_or(|behind| behind > edge) {
+            let newest = delivery.newest();
+            let behind = newest.map(|newest| now.saturating_sub(newest));
+            if behind.is_none_or(|behind| behind > edge) || newest <= Some(last) {
                 return Some((viewer, track, behind));
             }
         }
