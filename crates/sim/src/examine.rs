@@ -2,7 +2,7 @@
 //! anything is left when everybody has gone.
 
 use crate::invariant::delivery::Figures;
-use crate::invariant::{Breach, Violation};
+use crate::invariant::{Breach, Story, Violation};
 use crate::plan::{Act, Kind, LinkId, NodeId, Role};
 use crate::stage::Stage;
 use crate::trace::TraceHash;
@@ -40,6 +40,8 @@ pub struct Report {
     pub trace: TraceHash,
     /// The first broken invariant.
     pub breach: Option<Breach>,
+    /// What happened, for people.
+    pub story: Story,
 }
 
 /// Carries out the plan of `stage` and looks at it as it goes.
@@ -55,6 +57,7 @@ pub fn examine(stage: &mut impl Stage) -> Report {
         log_bytes_max: stage.watch().relays().log_bytes_max(),
         trace: stage.trace(),
         breach: stage.watch().breach().cloned(),
+        story: stage.watch().story().clone(),
     }
 }
 
@@ -230,6 +233,7 @@ fn note(stage: &mut impl Stage, node: NodeId, violation: Violation) {
 }
 
 impl fmt::Display for Report {
+    /// `{:#}` tells the story, too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, seed, took, figures, .. } = self;
         write!(f, "{name} seed {seed}: {:.1} s virtual, ", took.as_secs_f64())?;
@@ -239,9 +243,9 @@ impl fmt::Display for Report {
             write!(f, "healed after {:.2} s, ", healed.as_secs_f64())?;
         }
         write!(f, "{} packets, trace {:016x}", self.trace.packets(), self.trace.value())?;
-        match &self.breach {
-            Some(breach) => write!(f, "\n  BROKEN {breach}"),
-            None => Ok(()),
+        if let Some(breach) = &self.breach {
+            write!(f, "\n  BROKEN {breach}")?;
         }
+        if f.alternate() { write!(f, "\n{}", self.story) } else { Ok(()) }
     }
 }

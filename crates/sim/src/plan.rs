@@ -302,6 +302,24 @@ impl Plan {
         }
     }
 
+    /// What a node is, in words.
+    #[must_use]
+    pub fn about(&self, id: NodeId) -> String {
+        let name = |id: &NodeId| self.node(*id).name.as_str();
+        let names = |ids: &[NodeId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
+        match &self.node(id).kind {
+            Kind::Relay(relay) => {
+                let peers = if relay.peers.is_empty() { String::new() } else { format!(", peers {}", names(&relay.peers)) };
+                format!("{:?} below [{}]{peers} {:?}", relay.role, names(&relay.origins), relay.config)
+            }
+            Kind::Publisher(publisher) => {
+                let tracks: Vec<&str> = publisher.tracks.iter().map(|track| track.name.as_str()).collect();
+                format!("publishes {} [{}] at {}", publisher.namespace, tracks.join(", "), name(&publisher.relay))
+            }
+            Kind::Viewer(viewer) => format!("watches {} at {}", name(&viewer.of), name(&viewer.relay)),
+        }
+    }
+
     /// When the last event happens.
     #[must_use]
     pub fn last_event(&self) -> Duration {

@@ -31,7 +31,9 @@ fn run_seed(seed: u64) -> Report {
 
 fn run(seed: u64) -> Option<String> {
     let report = run_seed(seed);
-    if number("SLUICE_SIM_SEED").is_some() || env::var_os("SLUICE_SIM_VERBOSE").is_some() {
+    if number("SLUICE_SIM_SEED").is_some() {
+        println!("{report:#}");
+    } else if env::var_os("SLUICE_SIM_VERBOSE").is_some() {
         println!("{report}");
     }
     report.breach.as_ref()?;

@@ -19,7 +19,9 @@ fn number(name: &str) -> Option<u64> {
 
 fn run(seed: u64) -> Option<String> {
     let report = run_seed(seed);
-    if number("SLUICE_SIM_SEED").is_some() || env::var_os("SLUICE_SIM_VERBOSE").is_some() {
+    if number("SLUICE_SIM_SEED").is_some() {
+        println!("{report:#}");
+    } else if env::var_os("SLUICE_SIM_VERBOSE").is_some() {
         println!("{report}");
     }
     failure(&report)

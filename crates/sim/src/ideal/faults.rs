@@ -15,6 +15,7 @@ const GRACE: Duration = Duration::from_secs(2);
 impl World {
     /// Carries out an event of the plan.
     pub(super) fn carry_out(&mut self, act: Act) {
+        self.watch.on_act(self.now, &act);
         match act {
             Act::Down(link) => self.set_state(link, State::Down),
             Act::Up(link) => self.set_state(link, State::Up),

@@ -293,7 +293,7 @@ impl World {
             }
             Some(Actor::Relay(relay)) => {
                 for incident in relay.take_incidents() {
-                    self.watch.on_incident(node, &incident);
+                    self.watch.on_incident(self.now, node, &incident);
                 }
             }
             None => {}

@@ -9,11 +9,13 @@ mod breach;
 pub mod delivery;
 pub mod ledger;
 pub mod relays;
+mod story;
 
 pub use breach::{Breach, Violation};
+pub use story::Story;
 
 use crate::actor::{Published, Seen, What};
-use crate::plan::{Kind, NodeId, Plan};
+use crate::plan::{Act, Kind, NodeId, Plan};
 use crate::recorder::Recorder;
 use delivery::{Delivery, Figures};
 use ledger::Ledger;
@@ -27,10 +29,14 @@ use std::time::{Duration, Instant};
 pub struct Watch {
     base: Instant,
     names: Vec<String>,
+    /// What nodes are, for people.
+    about: Vec<String>,
+    links: Vec<[NodeId; 2]>,
     ledger: Ledger,
     viewers: BTreeMap<NodeId, Watched>,
     relays: Relays,
     recorder: Option<Recorder>,
+    story: Story,
     breach: Option<Breach>,
 }
 
@@ -55,10 +61,13 @@ impl Watch {
         Self {
             base,
             names: plan.nodes.iter().map(|node| node.name.clone()).collect(),
+            about: plan.ids().map(|(id, _)| plan.about(id)).collect(),
+            links: plan.links.iter().map(|link| link.between).collect(),
             ledger: Ledger::default(),
             viewers: viewers.collect(),
             relays: Relays::new(plan),
             recorder: None,
+            story: Story::default(),
             breach: None,
         }
     }
@@ -77,6 +86,17 @@ impl Watch {
     #[must_use]
     pub const fn breach(&self) -> Option<&Breach> {
         self.breach.as_ref()
+    }
+
+    /// What happened, for people.
+    #[must_use]
+    pub const fn story(&self) -> &Story {
+        &self.story
+    }
+
+    fn tell(&mut self, at: Duration, node: NodeId, what: &str) {
+        let line = format!("{}: {what}", self.names[node.index()]);
+        self.story.tell(at, line);
     }
 
     /// What was published.
@@ -142,6 +162,9 @@ impl Watch {
             };
             recorder.on_seen(node, at, &seen, published);
         }
+        if let Some(line) = line_of(&seen) {
+            self.story.tell(at, format!("{}: track {track}: {line}", self.names[node.index()]));
+        }
         if let Err(violation) = delivery.on_seen(at, &seen, self.ledger.track(of, track)) {
             self.note(Breach { at, node: self.names[node.index()].clone(), violation });
         }
@@ -149,6 +172,7 @@ impl Watch {
 
     /// The process of a node started.
     pub fn on_start(&mut self, at: Duration, node: NodeId) {
+        self.story.tell(at, format!("{} starts: {}", self.names[node.index()], self.about[node.index()]));
         if let Some(recorder) = &mut self.recorder {
             if self.viewers.contains_key(&node) {
                 recorder.on_viewer_start(at, node);
@@ -165,6 +189,7 @@ impl Watch {
 
     /// The process of a node is gone.
     pub fn on_end(&mut self, at: Duration, node: NodeId) {
+        self.tell(at, node, "is gone");
         if let Some(recorder) = &mut self.recorder {
             recorder.on_end(at, node);
         }
@@ -175,8 +200,26 @@ impl Watch {
         }
     }
 
+    /// Something is done to the world.
+    pub fn on_act(&mut self, at: Duration, act: &Act) {
+        let line = match act {
+            Act::Down(link) | Act::Up(link) | Act::Set(link, _) | Act::Rebind(link) => {
+                let ends = self.links.get(link.index()).map(|ends| ends.map(|end| self.names[end.index()].as_str()));
+                format!("{act:?} between {}", ends.unwrap_or_default().join(" and "))
+            }
+            Act::Kill(node)
+            | Act::Start(node)
+            | Act::Quit(node)
+            | Act::Stop(node)
+            | Act::Cont(node)
+            | Act::Clock(node, _) => format!("{act:?} of {}", self.names[node.index()]),
+        };
+        self.story.tell(at, line);
+    }
+
     /// A relay would have logged something.
-    pub fn on_incident(&mut self, node: NodeId, incident: &Incident) {
+    pub fn on_incident(&mut self, at: Duration, node: NodeId, incident: &Incident) {
+        self.tell(at, node, &format!("{incident:?}"));
         if let Some(recorder) = &mut self.recorder {
             recorder.on_incident(node, incident);
         }
@@ -191,6 +234,16 @@ impl Watch {
         }
         if let Some((node, violation)) = self.relays.on_look(at, audits) {
             self.note(Breach { at, node: self.names[node.index()].clone(), violation });
+        }
+    }
+}
+
+/// What is worth a line of what viewers notice: not each object.
+fn line_of(seen: &Seen) -> Option<String> {
+    match seen.what {
+        What::Object(..) | What::Fetched(_) | What::GroupEnd(..) | What::Joined => None,
+        What::Accepted(_) | What::Corrupt(_) | What::Cut(_) | What::Over | What::Disconnected => {
+            Some(format!("{:?} on {:?}", seen.what, seen.sub))
         }
     }
 }

@@ -119,7 +119,7 @@ impl World {
                 self.watch.on_seen(*id, seen);
             }
             for incident in incidents {
-                self.watch.on_incident(*id, &incident);
+                self.watch.on_incident(self.engine.now(), *id, &incident);
             }
         }
         if self.engine.now() >= self.look_at {
@@ -286,6 +286,7 @@ impl Stage for World {
     }
 
     fn act(&mut self, act: Act) {
+        self.watch.on_act(self.engine.now(), &act);
         match act {
             Act::Down(link) => self.set_state(link, State::Down),
             Act::Up(link) => self.set_state(link, State::Up),
