@@ -44,6 +44,12 @@ impl Monitor {
         self.state
     }
 
+    /// Suspect, and not heard since.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self.state, State::Suspect) && self.clean_since.is_none()
+    }
+
     /// Changes the probe interval in force. A shorter one counts from now: nothing faster was due before.
     pub fn set_interval(&mut self, now: Instant, interval: Duration) {
         if interval < self.interval {
@@ -118,7 +124,9 @@ mod tests {
         let mut m = Monitor::new(t0, ms(100));
         assert_eq!(m.handle_timeout(t0 + ms(300)), None);
         assert_eq!(m.handle_timeout(t0 + ms(301)), Some(State::Suspect));
+        assert!(m.is_silent());
         assert_eq!(m.on_heard(t0 + ms(400)), None);
+        assert!(!m.is_silent());
         assert_eq!(m.on_heard(t0 + ms(2_399)), None);
         assert_eq!(m.on_heard(t0 + ms(2_400)), Some(State::Up));
     }

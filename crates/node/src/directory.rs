@@ -104,7 +104,11 @@ impl Node {
     fn run_trunk(&mut self, now: Instant, pop: &PopId, carried: Carried) {
         let late = self.timers.lateness();
         let Some(link) = self.links.get_mut(pop) else { return };
-        for leg in link.due_dials(now) {
+        let mut due = link.due_dials(now);
+        if link.take_renewal(now) {
+            due.push(Leg::Media);
+        }
+        for leg in due {
             let Some(remote) = link.config.addr else { continue };
             let (alpn, bit) = match leg {
                 Leg::Control => (crate::CONTROL_ALPN, 0),
@@ -125,6 +129,7 @@ impl Node {
         let is_standby = carried == Carried::Something && self.config.homing.origins.contains(pop);
         let probe = link.take_probe(now, if is_busy || is_standby { Load::Busy } else { Load::Idle });
         let judged = link.judge(now, late);
+        let is_over = link.renewal.retiring().is_some_and(|(_, at)| at <= now);
         let disbelieved = link.sync.believed_until.is_some_and(|until| until <= now);
         if disbelieved {
             link.sync.believed_until = None;
@@ -140,6 +145,9 @@ impl Node {
             for track in self.namespaces.tracks_via(pop) {
                 self.on_track_down(pop, &track);
             }
+        }
+        if is_over {
+            self.retire_media(pop);
         }
         if judged == Some(Liveness::Suspect) {
             self.effects.incidents.push(Incident::PeerSuspect(pop.clone()));
@@ -215,8 +223,12 @@ impl Node {
     }
 
     fn on_heard(&mut self, now: Instant, peer: &PopId) {
+        let was_silent = self.links.get(peer).is_some_and(Link::is_silent);
         if self.links.get_mut(peer).and_then(|link| link.on_heard(now)) == Some(Liveness::Up) {
             self.effects.incidents.push(Incident::PeerTrusted(peer.clone()));
+            self.retry_tracks(now);
+        } else if was_silent {
+            self.run_trunks(now);
             self.retry_tracks(now);
         }
         self.arm_trunks();

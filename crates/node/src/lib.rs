@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod namespaces;
 mod node;
+mod parents;
 mod publish;
 mod reroute;
 mod route;

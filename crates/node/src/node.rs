@@ -220,6 +220,9 @@ impl Node {
             Link::new(now, &self.config.pop, number, unconfigured)
         });
         let replaced = link.on_connected(now, leg, id);
+        if leg == Leg::Media {
+            link.renewal.on_connected(now, peer.side);
+        }
         match leg {
             Leg::Control => {
                 self.sessions.insert(id, Hosted::Control(Box::new(Control::new(pop.clone()))));
@@ -233,8 +236,10 @@ impl Node {
                 self.retry_tracks(now);
             }
         }
-        if let Some(old) = replaced {
-            self.close(old, SessionCode::NoError, format!("replaced by a newer connection of {pop}"));
+        match (replaced, leg) {
+            (Some(old), Leg::Media) => self.succeed_media(now, &pop, old),
+            (Some(old), Leg::Control) => self.close_replaced(old, &pop),
+            (None, _) => {}
         }
         self.arm_trunks();
     }
@@ -295,7 +300,8 @@ impl App for Node {
         self.effects.visited(session);
         match self.sessions.remove(session) {
             Some(Hosted::Moq(moq)) => {
-                if let Some(pop) = moq.kind.pop() {
+                let pop = moq.kind.pop().filter(|pop| self.links.get(pop).is_some_and(|l| l.media == Some(session)));
+                if let Some(pop) = pop {
                     self.tell_of_failure(now, pop.clone(), &reason);
                 }
                 self.on_session_gone(now, session, *moq);
@@ -308,10 +314,11 @@ impl App for Node {
         }
     }
 
-    fn handle_stats(&mut self, _now: Instant, session: SessionId, stats: PathStats) {
+    fn handle_stats(&mut self, now: Instant, session: SessionId, stats: PathStats) {
         let Some(pop) = self.moq(session).and_then(|moq| moq.kind.pop().cloned()) else { return };
         if let Some(link) = self.links.get_mut(&pop).filter(|link| link.media == Some(session)) {
             link.traffic.on_stats(stats);
+            link.renewal.on_stats(now, stats);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::node::{Hosted, Node};
 use crate::session::Upstream;
 use crate::tracks::{SourceKind, TrackKey};
 use sluice_moqt::RequestId;
-use sluice_moqt::error::ResetCode;
+use sluice_moqt::error::{ResetCode, SessionCode};
 use sluice_moqt::transport::SessionId;
 use sluice_topology::PopId;
 use sluice_track::{FetchRange, SourceId};
@@ -67,6 +67,39 @@ impl Node {
         !track.sources.is_empty()
     }
 
+    /// Fresh media of a peer took the place of `old`, which goes on until everything has moved: the first to deliver
+    /// serves.
+    pub(crate) fn succeed_media(&mut self, now: Instant, pop: &PopId, old: SessionId) {
+        if self.is_sibling(pop) || self.is_unused(old) {
+            return self.close_replaced(old, pop);
+        }
+        let earlier = self.links.get_mut(pop).and_then(|link| link.renewal.retire(now, old));
+        if let Some(earlier) = earlier {
+            self.close_replaced(earlier, pop);
+        }
+        for key in self.tracks_from(old) {
+            self.find_sources(now, key);
+        }
+    }
+
+    /// Ends the connection that a fresh one replaced.
+    pub(crate) fn retire_media(&mut self, pop: &PopId) {
+        if let Some(old) = self.links.get_mut(pop).and_then(|link| link.renewal.retired()) {
+            self.close_replaced(old, pop);
+        }
+    }
+
+    pub(crate) fn close_replaced(&mut self, old: SessionId, pop: &PopId) {
+        self.close(old, SessionCode::NoError, format!("replaced by a newer connection of {pop}"));
+    }
+
+    fn is_unused(&self, id: SessionId) -> bool {
+        match self.sessions.get(id) {
+            Some(Hosted::Moq(s)) => s.up.requests.is_empty() && s.down.subs.is_empty() && s.down.fetches.is_empty(),
+            Some(Hosted::Control(_)) | None => true,
+        }
+    }
+
     /// Tracks that we are subscribed to on a session.
     pub(crate) fn tracks_from(&self, id: SessionId) -> Vec<TrackKey> {
         let Some(Hosted::Moq(session)) = self.sessions.get(id) else { return Vec::new() };
@@ -114,8 +147,19 @@ impl Node {
             }
         }
         self.move_fetches(now, key, old);
+        self.let_go(old);
         self.note_path(key);
         self.fan_out(key, 0);
+    }
+
+    /// Ends a replaced connection that has nothing left to do.
+    fn let_go(&mut self, id: SessionId) {
+        let Some(Hosted::Moq(session)) = self.sessions.get(id) else { return };
+        let Some(pop) = session.kind.pop().cloned() else { return };
+        let retiring = self.links.get(&pop).and_then(|link| link.renewal.retiring());
+        if retiring.is_some_and(|(old, _)| old == id) && self.is_unused(id) {
+            self.retire_media(&pop);
+        }
     }
 
     /// Fetches for a track that a session will not answer are made elsewhere.

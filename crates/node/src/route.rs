@@ -29,13 +29,35 @@ struct Asked {
     visited: Vec<String>,
     hops: Vec<String>,
     class: Class,
+    trust: Trust,
+}
+
+/// Who may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Trust {
+    /// Peers that take joins.
+    #[default]
+    Full,
+    /// Those on probation, too.
+    Returning,
 }
 
 impl Node {
     /// Every publisher attached here; else the next hop of the source route; else the home, else an origin.
     /// draft-18 8.5: "Relays MUST send SUBSCRIBE messages to all matching publishers"; between relays, one is enough.
+    ///
+    /// A peer on probation is asked only where nobody else can be.
     pub(crate) fn candidates(&self, track: &Track) -> Vec<Candidate> {
-        let asked = self.asked(track);
+        let mut asked = self.asked(track);
+        let trusted = self.candidates_by(track, &asked);
+        if !trusted.is_empty() {
+            return trusted;
+        }
+        asked.trust = Trust::Returning;
+        self.candidates_by(track, &asked)
+    }
+
+    fn candidates_by(&self, track: &Track, asked: &Asked) -> Vec<Candidate> {
         let namespace = track.name.namespace();
         let offers = self.namespaces.matching(namespace);
         let mut found: Vec<Candidate> = offers.iter().filter_map(publisher).collect();
@@ -46,18 +68,18 @@ impl Node {
             .chain(self.namespaces.vias_of(&track.name).filter(|via| self.is_sibling(via)))
             .collect();
         if self.owns(&track.name) {
-            found.extend(siblings.into_iter().filter_map(|via| self.hop(via, &asked, &[])));
+            found.extend(siblings.into_iter().filter_map(|via| self.hop(via, asked, &[])));
         }
         if !found.is_empty() && self.config.role != Role::Origin {
             return found;
         }
         // Whatever lies elsewhere is the owner's to find.
         if let Some(owner) = self.owner_elsewhere(track) {
-            found.extend(self.hop(&owner, &asked, &[]));
+            found.extend(self.hop(&owner, asked, &[]));
             return found;
         }
         if let Some(next) = asked.hops.first().and_then(|hop| hop.parse::<PopId>().ok()) {
-            found.extend(self.hop(&next, &asked, asked.hops.get(1..).unwrap_or_default()));
+            found.extend(self.hop(&next, asked, asked.hops.get(1..).unwrap_or_default()));
             return found;
         }
         let told = self.namespaces.vias_of(&track.name);
@@ -68,10 +90,10 @@ impl Node {
             remotes.filter(|r| !found.iter().any(|c| Some(c.session) == self.media_of(&r.via))).collect();
         match self.config.role {
             Role::Origin => {
-                let more = self.towards_publishers(namespace, &remotes, &asked, &found);
+                let more = self.towards_publishers(namespace, &remotes, asked, &found);
                 found.extend(more);
             }
-            Role::Edge | Role::Sibling => found.extend(self.towards_home(&remotes, &asked)),
+            Role::Edge | Role::Sibling => found.extend(self.towards_home(&remotes, asked)),
         }
         found
     }
@@ -127,16 +149,20 @@ impl Node {
         if asked.excluded.contains(pop) {
             return None;
         }
+        let joinable = match asked.trust {
+            Trust::Full => Link::joinable,
+            Trust::Returning => Link::returning,
+        };
         let mut visited = asked.visited.clone();
         let class = asked.class;
-        if let Some(session) = self.links.get(pop).and_then(Link::joinable) {
+        if let Some(session) = self.links.get(pop).and_then(joinable) {
             // Shards of a process are one stop.
             let stop = (!self.is_sibling(pop)).then(|| self.config.pop.as_str().to_owned());
             visited.extend(stop);
             let route = Route { hops: rest.to_vec(), visited, class, delay_bound: None };
             return Some(Candidate { session, route: Some(route) });
         }
-        let session = self.links.get(self.sibling_towards(pop)?)?.joinable()?;
+        let session = joinable(self.links.get(self.sibling_towards(pop)?)?)?;
         let hops = [pop.as_str().to_owned()].into_iter().chain(rest.iter().cloned()).collect();
         Some(Candidate { session, route: Some(Route { hops, visited, class, delay_bound: None }) })
     }

@@ -127,6 +127,8 @@ pub(crate) struct Downstream {
     /// Requests that may have something to send; sorted by urgency at the visit. A `Vec` keeps its memory, so that
     /// marking a viewer ready allocates nothing.
     pub(crate) ready: Vec<(Class, u8, RequestId)>,
+    /// Who took the last of the room that the transport had.
+    pub(crate) filled_by: Option<RequestId>,
     /// Readers that ended but may have streams to reset.
     pub(crate) doomed: Vec<Doomed>,
 }
@@ -197,6 +199,16 @@ impl Session {
         if !std::mem::replace(queued, true) {
             self.down.ready.push((class, priority, request));
         }
+    }
+
+    /// What is ready, in the order of its turns: by urgency; among equals whoever comes after the one that took the
+    /// last of the room. In a fixed order the first of a trunk that carries less than its tracks need would take all
+    /// of it, and the others would never get anything.
+    pub(crate) fn take_ready(&mut self) -> Vec<(Class, u8, RequestId)> {
+        let mut ready = std::mem::take(&mut self.down.ready);
+        let last = self.down.filled_by;
+        ready.sort_unstable_by_key(|(class, priority, request)| (*class, *priority, Some(*request) <= last, *request));
+        ready
     }
 
     /// Marks everything as worth a try: the transport unblocked.

@@ -78,7 +78,8 @@ impl Node {
     /// and not the way.
     fn is_known_by_another(&self, link: &Link, namespace: &Namespace, offer: &Offer) -> bool {
         let Offer::Peer(remote) = offer else { return false };
-        let same_relay = |other: &Offer| matches!(other, Offer::Peer(r) if r.relay == remote.relay && r.via != remote.via);
+        let same_relay =
+            |other: &Offer| matches!(other, Offer::Peer(r) if r.relay == remote.relay && r.via != remote.via);
         self.namespaces.of(namespace).iter().any(|other| same_relay(other) && self.is_to_know(link, namespace, other))
     }
 

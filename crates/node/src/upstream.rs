@@ -50,9 +50,12 @@ impl Node {
     pub(crate) fn find_sources(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
         let known = track.sources.len();
-        for candidate in self.candidates(track) {
+        let candidates = self.to_ask(track);
+        let asked: Vec<SessionId> = candidates.iter().map(|candidate| candidate.session).collect();
+        for candidate in candidates {
             self.subscribe_to(key, candidate);
         }
+        self.supersede(key, known, &asked);
         let timeout = self.config.limits.upstream_timeout;
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.upkeep.tried_at = Some(now);

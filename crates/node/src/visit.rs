@@ -34,13 +34,13 @@ impl Node {
         if session.protocol.wants_transmit() {
             session.protocol.transmit(sink);
         }
-        let mut ready = std::mem::take(&mut session.down.ready);
-        ready.sort_unstable();
+        let mut ready = session.take_ready();
         let mut round = Round::new(now);
         ready.retain(|(_, _, request)| round.take_turn(session, &mut self.tracks, *request, sink));
         // Nothing was marked meanwhile; putting the vector back keeps its memory.
         debug_assert!(session.down.ready.is_empty());
         session.down.ready = ready;
+        session.down.filled_by = round.filled_by.or(session.down.filled_by);
         round.count_into(&mut self.metrics.media, &session.kind);
         if let Some(link) = session.kind.pop().and_then(|pop| self.links.get_mut(pop)) {
             link.traffic.sent += round.stats.bytes;
@@ -93,6 +93,8 @@ impl Node {
 struct Round {
     now: Instant,
     finished: Vec<RequestId>,
+    /// Who took the last of the room that there was.
+    filled_by: Option<RequestId>,
     again: bool,
     deadline: Option<Instant>,
     stats: Stats,
@@ -101,7 +103,8 @@ struct Round {
 
 impl Round {
     fn new(now: Instant) -> Self {
-        Self { now, finished: Vec::new(), again: false, deadline: None, stats: Stats::default(), fetched_bytes: 0 }
+        let (finished, stats) = (Vec::new(), Stats::default());
+        Self { now, finished, filled_by: None, again: false, deadline: None, stats, fetched_bytes: 0 }
     }
 
     /// One reader's turn. True: it stays in line, blocked or with more to send.
@@ -129,6 +132,9 @@ impl Round {
         };
         if done {
             self.finished.push(request);
+        }
+        if selected.wrote > 0 && (selected.blocked || selected.pending) {
+            self.filled_by = Some(request);
         }
         self.again |= selected.pending;
         self.deadline = [self.deadline, deadline].into_iter().flatten().min();

@@ -1,5 +1,6 @@
 //! What is known of one trunk peer, and when to dial it.
 
+use super::renewal::Renewal;
 use super::wire::Hello;
 use crate::config::{PeerConfig, Role};
 use crate::metrics::{LinkBytes, TrunkMetrics};
@@ -162,6 +163,8 @@ pub(crate) struct Link {
     pub(crate) reach: BTreeSet<PopId>,
     /// Bytes.
     pub(crate) traffic: Traffic,
+    /// Media that replaces media.
+    pub(crate) renewal: Renewal,
     diallers: Option<[Dialler; 2]>,
     health: Health,
 }
@@ -183,6 +186,7 @@ impl Link {
             sync: Sync::default(),
             reach: BTreeSet::new(),
             traffic: Traffic::default(),
+            renewal: Renewal::new(now),
             diallers,
             health: Health {
                 monitor: None,
@@ -209,6 +213,16 @@ impl Link {
     /// Whether new tracks may be asked of this peer, and over which session.
     pub(crate) fn joinable(&self) -> Option<SessionId> {
         if self.draining || self.is_suspect() { None } else { self.media }
+    }
+
+    /// Where to ask if nobody else can be asked: a peer that is heard again may be on probation yet.
+    pub(crate) fn returning(&self) -> Option<SessionId> {
+        if self.draining || self.is_silent() { None } else { self.media }
+    }
+
+    /// Suspect, and not heard since.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.health.monitor.as_ref().is_some_and(Monitor::is_silent)
     }
 
     /// Silent too long.
@@ -291,7 +305,21 @@ impl Link {
 
     /// Anything came on the control connection.
     pub(crate) fn on_heard(&mut self, now: Instant) -> Option<State> {
-        self.health.monitor.as_mut().and_then(|m| m.on_heard(now))
+        let monitor = self.health.monitor.as_mut()?;
+        if monitor.is_silent() {
+            self.renewal.on_control_back();
+        }
+        monitor.on_heard(now)
+    }
+
+    /// Takes the dial of fresh media beside the present one, if that is due.
+    pub(crate) fn take_renewal(&mut self, now: Instant) -> bool {
+        let is_due = self.media.is_some() && self.renewal_due().is_some_and(|at| at <= now);
+        is_due && self.dialler(Leg::Media).is_some_and(|dialler| dialler.take_due(now))
+    }
+
+    fn renewal_due(&self) -> Option<Instant> {
+        self.renewal.due(self.health.rtt.current(), self.health.rtt.jitter())
     }
 
     /// The answer to one of our probes.
@@ -345,6 +373,7 @@ impl Link {
             .chain(self.health.monitor.as_ref().map(|_| self.health.next_probe))
             .chain(self.health.monitor.as_ref().and_then(Monitor::poll_timeout))
             .chain(self.sync.believed_until)
+            .chain(self.renewal.retiring().map(|(_, at)| at))
             .min()
     }
 

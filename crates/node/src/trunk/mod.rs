@@ -3,6 +3,7 @@
 
 pub(crate) mod control;
 pub(crate) mod link;
+pub(crate) mod renewal;
 pub(crate) mod wire;
 
 /// Most PoPs of a root path or source route.

@@ -189,3 +189,48 @@ fn a_viewer_that_comes_while_the_parent_is_suspect_is_served_by_the_other() {
     w.accept_request(source.client, asked, Known::default());
     assert!(w.subscribed(late, request).is_some());
 }
+
+#[test]
+fn media_that_stays_silent_when_control_is_heard_again_is_dialled_anew() {
+    let mut w = World::new();
+    let top = w.node(origin("top", &[]));
+    let below = w.node(edge("edge", &["top"]));
+    w.pass(ms(1_200));
+    let (publisher, viewer) = (w.client(top), w.client(below));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    stream(&mut w, source, 0..1, 10);
+    w.silence(top, below);
+    stream(&mut w, source, 1..2, 25);
+    let dials = w.dials;
+    // The media connection waits for its next retransmission, a second away.
+    w.speak_control(top, below);
+    w.pass(ms(110));
+    assert_eq!(w.dials, dials + 1, "one fresh media connection");
+    stream(&mut w, source, 2..3, 10);
+    assert_eq!(got(&mut w, viewer, request), [all(0..1, 10), all(1..2, 25), all(2..3, 10)].concat());
+    // The old one ends when the fresh one has delivered, without a word in the log.
+    w.pass(secs(3));
+    assert_eq!(w.connections(top, below), 2);
+    let down = |w: &mut World, n: N| {
+        std::iter::from_fn(|| w.n(n).poll_incident()).any(|i| matches!(i, sluice_node::Incident::TrunkDown { .. }))
+    };
+    assert!(!down(&mut w, top) && !down(&mut w, below));
+}
+
+#[test]
+fn media_that_goes_on_by_itself_is_left_alone() {
+    let mut w = World::new();
+    let top = w.node(origin("top", &[]));
+    let below = w.node(edge("edge", &["top"]));
+    w.pass(ms(1_200));
+    let (publisher, viewer) = (w.client(top), w.client(below));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    stream(&mut w, source, 0..1, 10);
+    let dials = w.dials;
+    w.silence(top, below);
+    w.pass(ms(150));
+    w.speak(top, below);
+    stream(&mut w, source, 1..2, 10);
+    assert_eq!(got(&mut w, viewer, request), all(0..2, 10));
+    assert_eq!(w.dials, dials);
+}

@@ -4,7 +4,9 @@ use crate::client::Client;
 use crate::sink::{End, Half, Sink};
 use bytes::Bytes;
 use sluice_moqt::transport::{App, CloseReason, Dial, Dir, Output, Peer, SessionId, Side, StreamEvent, StreamId};
-use sluice_node::{Config, Homing, Ingest, Limits, Node, PeerConfig, PublisherPolicy, Role, Shard, USER_ALPN};
+use sluice_node::{
+    CONTROL_ALPN, Config, Homing, Ingest, Limits, Node, PeerConfig, PublisherPolicy, Role, Shard, USER_ALPN,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ struct Wire {
     ends: [WireEnd; 2],
     /// Nothing crosses.
     silent: bool,
+    is_control: bool,
 }
 
 /// Everything.
@@ -135,7 +138,7 @@ impl World {
         let ends = [end(client, ids[0], Side::Client), end(server, ids[1], Side::Server)];
         self.by_session.insert(ids[0], (self.wires.len(), 0));
         self.by_session.insert(ids[1], (self.wires.len(), 1));
-        self.wires.push(Wire { ends, silent: false });
+        self.wires.push(Wire { ends, silent: false, is_control: alpn == CONTROL_ALPN });
         let trunk = alpn != USER_ALPN;
         for (host, other, side, session, token) in
             [(client, server, Side::Client, ids[0], token), (server, client, Side::Server, ids[1], None)]
@@ -232,6 +235,14 @@ impl World {
         self.mend(a, b);
         for wire in self.between(a, b) {
             self.wires[wire].silent = false;
+        }
+        self.run();
+    }
+
+    /// Undoes [`World::silence`] for control connections: media still waits for its retransmission.
+    pub(crate) fn speak_control(&mut self, a: N, b: N) {
+        for wire in self.between(a, b) {
+            self.wires[wire].silent &= !self.wires[wire].is_control;
         }
         self.run();
     }
@@ -338,7 +349,7 @@ impl World {
 
     /// Carries what one end has written to the other; whether there was anything.
     fn carry(&mut self, wire: usize, from: usize) -> bool {
-        let Wire { ends, silent } = &mut self.wires[wire];
+        let Wire { ends, silent, .. } = &mut self.wires[wire];
         let (to, reader) = (ends[1 - from].host, ends[1 - from].session);
         let (back, writer) = (ends[from].host, ends[from].session);
         if *silent || !self.by_session.contains_key(&reader) {
