@@ -156,6 +156,28 @@ fn a_viewer_that_never_reads_is_skipped_and_slows_nobody() {
 }
 
 #[test]
+fn tracks_of_a_viewer_that_gets_half_of_them_take_turns() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (video, first) = w.live(publisher, viewer, &track("video"));
+    let second = w.subscribe(viewer, &track("other"), Params::default());
+    let other = w.accept(publisher, Known::default());
+    w.sink_to(viewer).room = 0;
+    for group in 0..20 {
+        w.put_group(video, group, 3);
+        w.put_group(other, group, 3);
+        // A group is 300 bytes and a little; as windows do, room comes in small parts.
+        for _ in 0..7 {
+            w.sink_to(viewer).room += 50;
+            w.run();
+        }
+    }
+    let got = [first, second].map(|request| w.locations(viewer, request).len());
+    assert!(got.iter().all(|got| *got >= 15), "{got:?}");
+}
+
+#[test]
 fn an_object_that_is_too_late_is_left_out() {
     let mut w = World::new();
     let node = w.node(config("e1"));
