@@ -74,13 +74,17 @@ impl Node {
         self.send_control(id, &message);
     }
 
-    /// Whether the peer knows the same publishing relay by an offer of another peer, too: what is told names the relay
-    /// and not the way.
+    /// Whether the peer is still told of the same publishing relay by an offer of another peer: what is told names the
+    /// relay and not the way. Origins may have it from each other, and would keep it alive among them after it has gone:
+    /// between them only what an edge reported counts. Edges pass nothing on.
     fn is_known_by_another(&self, link: &Link, namespace: &Namespace, offer: &Offer) -> bool {
         let Offer::Peer(remote) = offer else { return false };
-        let same_relay =
-            |other: &Offer| matches!(other, Offer::Peer(r) if r.relay == remote.relay && r.via != remote.via);
-        self.namespaces.of(namespace).iter().any(|other| same_relay(other) && self.is_to_know(link, namespace, other))
+        let is_edge = |pop: &PopId| self.links.get(pop).is_some_and(|via| via.role() == Role::Edge);
+        let is_other = |r: &Remote| r.relay == remote.relay && r.via != remote.via;
+        let counts = |r: &Remote| is_other(r) && (link.role() == Role::Edge || is_edge(&r.via));
+        let offers = self.namespaces.of(namespace).iter();
+        let mut others = offers.filter(|other| matches!(other, Offer::Peer(r) if counts(r)));
+        others.any(|other| self.is_to_know(link, namespace, other))
     }
 
     /// Edges report their own publishers to their origins; origins tell each other what was reported to them by edges;

@@ -90,3 +90,29 @@ fn a_publisher_that_is_known_two_ways_is_not_gone_with_one_of_them() {
     w.pass(ms(100));
     assert_eq!(heard(&mut w, viewer), [(true, ns("a")), (false, ns("a"))]);
 }
+
+#[test]
+fn origins_that_all_watch_do_not_keep_a_withdrawn_publisher_alive_among_them() {
+    let mut w = World::new();
+    let names = ["o1", "o2", "o3", "o4"];
+    let origins = names.map(|pop| {
+        let others: Vec<&str> = names.into_iter().filter(|other| *other != pop).collect();
+        w.node(reporting(pop, &others))
+    });
+    let a = w.node(edge("e1", &["o4"]));
+    w.pass(secs(2));
+    let publisher = w.client(a);
+    let viewers = origins.map(|origin| w.client(origin));
+    for viewer in viewers {
+        watch(&mut w, viewer, "live");
+    }
+    w.publish_namespace(publisher, "live/a");
+    for viewer in viewers {
+        assert_eq!(heard(&mut w, viewer), [(true, ns("a"))]);
+    }
+    w.close(publisher);
+    w.pass(ms(100));
+    for viewer in viewers {
+        assert_eq!(heard(&mut w, viewer), [(true, ns("a")), (false, ns("a"))]);
+    }
+}
