@@ -2,6 +2,7 @@
 
 use crate::incoming::Source;
 use crate::port::Leg;
+use crate::pulse::Pulse;
 use crate::send_window::Tracker;
 use crate::timer::Armed;
 use quinn_proto::{ConnectionEvent, ConnectionHandle};
@@ -53,6 +54,14 @@ impl Marks {
     }
 }
 
+/// When things happened on a connection, and when they are due.
+#[derive(Debug)]
+pub(crate) struct Times {
+    /// The next path report.
+    pub(crate) stats_due: Instant,
+    pub(crate) pulse: Pulse,
+}
+
 pub(crate) struct Conn {
     pub(crate) quic: quinn_proto::Connection,
     pub(crate) handle: ConnectionHandle,
@@ -64,7 +73,7 @@ pub(crate) struct Conn {
     pub(crate) source: Option<Source>,
     pub(crate) held: Held,
     pub(crate) window: Tracker,
-    pub(crate) stats_due: Instant,
+    pub(crate) times: Times,
     pub(crate) armed: Armed,
     pub(crate) marks: Marks,
 }
@@ -76,7 +85,19 @@ impl Conn {
             Phase::Handshaking { deadline, .. } => Some(deadline),
             Phase::Open { .. } | Phase::Ended => None,
         };
-        [self.quic.poll_timeout(), self.held.deadline(), handshake].into_iter().flatten().min()
+        let ask = self.times.pulse.ask_at().filter(|_| self.is_open());
+        [self.quic.poll_timeout(), self.held.deadline(), handshake, ask].into_iter().flatten().min()
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Asks a peer that has been silent for too long for a sign of life.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        if self.is_open() && self.times.pulse.take_ask(now) {
+            self.quic.ping();
+        }
     }
 
     /// Whether a datagram of `len` bytes may wait for the next visit.

@@ -75,6 +75,7 @@ mod conn;
 mod desk;
 mod pipe;
 mod port;
+mod pulse;
 mod reason;
 mod send_window;
 mod sink;

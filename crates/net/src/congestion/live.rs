@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 /// First window in packets, as Chromium's QUIC has it: the pacer spreads them over a round trip.
 pub(super) const INITIAL_PACKETS: u64 = 32;
+/// Bytes per second that the first window gives at least, up to [`INITIAL_MOST`] packets: 4 Mbit/s. A count of packets
+/// alone is a rate that falls with the round trip, to 0.25 Mbit/s by satellite, where each doubling takes a second.
+const INITIAL_RATE: u64 = 500_000;
+const INITIAL_MOST: u64 = 1024;
 /// Least window in packets (BBR's MinPipeCwnd).
 const LEAST_PACKETS: u64 = 4;
 /// A standing queue is half the base round trip, within these bounds: above what receivers add by delaying ACKs
@@ -106,7 +110,12 @@ impl Live {
     }
 
     pub(super) fn on_ack(&mut self, ack: &Ack) {
-        self.base.on_sample(ack.now.saturating_duration_since(ack.sent));
+        let rtt = ack.now.saturating_duration_since(ack.sent);
+        if self.base.get().is_none() {
+            let first = scaled(INITIAL_RATE, rtt.as_secs_f64()).min(INITIAL_MOST * self.mtu);
+            self.window = self.window.max(first);
+        }
+        self.base.on_sample(rtt);
         self.round.on_ack(ack);
     }
 
@@ -149,11 +158,13 @@ impl Live {
 
     fn start_up(&mut self, view: &View, rate: u64, stalls: u8) {
         let round = &view.round;
-        if view.stands() || view.fills() || view.is_bad(self.mtu) {
+        // A handshake's few packets, acknowledged late, are no queue of ours.
+        let used = in_use(self.window, round);
+        if view.is_bad(self.mtu) || (used && (view.stands() || view.fills())) {
             self.phase = Phase::Steady;
             return self.go_on(view);
         }
-        if !in_use(self.window, round) {
+        if !used {
             return;
         }
         let stalled = is_full(round) && !grew(rate, round.rate, 1.25);

@@ -223,3 +223,17 @@ fn marks_and_gross_loss_lower_the_window_and_a_blackout_starts_anew() {
     path.live.on_blackout(path.epoch + path.now);
     assert_eq!(path.live.window(), 32 * MTU);
 }
+
+#[test]
+fn the_first_window_is_a_rate_on_long_paths() {
+    let epoch = SystemClock.now();
+    let first = |rtt: Duration| {
+        let mut live = Live::new(epoch, MTU);
+        live.on_ack(&Ack { now: epoch + rtt, sent: epoch, bytes: MTU, demand: Demand::Met, smoothed: rtt });
+        live.window()
+    };
+    assert_eq!(first(50 * MS), 32 * MTU);
+    // 4 Mbit/s for 1.2 s.
+    assert_eq!(first(1200 * MS), 600_000);
+    assert_eq!(first(60 * SECOND), 1024 * MTU);
+}

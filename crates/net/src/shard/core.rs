@@ -7,10 +7,11 @@ use crate::clock::Clock;
 use crate::command::Foreign;
 use crate::complaints::Complaints;
 use crate::config::{PortConfig, ShardConfig};
-use crate::conn::{Conn, Held, Marks, Phase};
+use crate::conn::{Conn, Held, Marks, Phase, Times};
 use crate::desk::Desk;
 use crate::incoming::{Gate, Source};
 use crate::port::{Leg, Port};
+use crate::pulse::Pulse;
 use crate::send_window::Tracker;
 use crate::socket::Socket;
 use crate::stats::Stats;
@@ -131,7 +132,7 @@ impl<S: Socket> Core<S> {
             source: origin.source,
             held: Held::default(),
             window: Tracker::new(origin.leg.send_window),
-            stats_due: now,
+            times: Times { stats_due: now, pulse: Pulse::new(now) },
             armed: Armed::default(),
             marks: Marks::default(),
         });

@@ -43,7 +43,10 @@ impl<S: Socket> Core<S> {
             match event {
                 Event::Connected => self.connected(key, app, now),
                 Event::ConnectionLost { reason } => self.end(now, key, close_reason(reason), app),
-                Event::Stream(event) => stream_event(conn, event, &mut desk),
+                Event::Stream(event) => {
+                    conn.times.pulse.on_fed(now);
+                    stream_event(conn, event, &mut desk);
+                }
                 Event::DatagramReceived => datagrams(conn, &mut desk),
                 // `select` is where datagrams are sent, so that is where there is room for them again.
                 Event::DatagramsUnblocked => conn.marks.set(Marks::WOKEN),
@@ -56,6 +59,7 @@ impl<S: Socket> Core<S> {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let Phase::Handshaking { token, .. } = conn.phase else { return };
         conn.phase = Phase::Open { token };
+        conn.times.pulse.on_open(now);
         self.gate.stats.completed += 1;
         if conn.source.is_some() {
             self.gate.handshake_over();

@@ -2,8 +2,9 @@
 
 use super::core::{Core, Origin};
 use crate::command::Foreign;
-use crate::conn::Marks;
+use crate::conn::{Marks, Phase};
 use crate::incoming::{Address, Source, Verdict};
+use crate::pulse::Heard;
 use crate::socket::{RecvBatch, Socket};
 use bytes::BytesMut;
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming};
@@ -86,7 +87,8 @@ impl<S: Socket> Core<S> {
     fn route(&mut self, now: Instant, to: (usize, ConnectionHandle), event: ConnectionEvent, len: usize) {
         let Some(key) = self.ports[to.0].key(to.1) else { return };
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if conn.may_hold(now, len) {
+        let heard = conn.times.pulse.on_heard(now);
+        if heard == Heard::Still && conn.may_hold(now, len) {
             let until = now + self.limits.ack_hold;
             conn.held.push(event, until);
             self.census.held += 1;
@@ -97,6 +99,9 @@ impl<S: Socket> Core<S> {
         // What was held came first.
         self.census.held -= conn.feed_held();
         conn.quic.handle_event(event);
+        if heard == Heard::Again && matches!(conn.phase, Phase::Open { .. }) {
+            conn.quic.ping();
+        }
         if !conn.marks.has(Marks::FED) {
             conn.marks.set(Marks::FED);
             self.queues.fed.push(key);

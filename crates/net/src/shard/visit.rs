@@ -54,6 +54,7 @@ impl<S: Socket> Core<S> {
         if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
             conn.quic.handle_timeout(now);
         }
+        conn.ask(now);
         let late = matches!(conn.phase, Phase::Handshaking { deadline, .. } if deadline <= now);
         if late {
             conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"handshake took too long"));
@@ -82,6 +83,7 @@ impl<S: Socket> Core<S> {
         let tally = sink.tally();
         if tally.bytes > 0 {
             conn.held.on_write(now);
+            conn.times.pulse.on_write();
         }
         conn.marks.take(Marks::REFUSED);
         if tally.blocked {
@@ -93,8 +95,8 @@ impl<S: Socket> Core<S> {
     /// Tells the app now and then how the path does.
     fn report<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if matches!(conn.phase, Phase::Open { .. }) && now >= conn.stats_due {
-            conn.stats_due = now + STATS_INTERVAL;
+        if matches!(conn.phase, Phase::Open { .. }) && now >= conn.times.stats_due {
+            conn.times.stats_due = now + STATS_INTERVAL;
             Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
         }
     }

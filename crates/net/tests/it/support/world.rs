@@ -40,6 +40,8 @@ struct State {
     refuse: usize,
     /// Lose everything.
     dark: bool,
+    /// Delays vary by so much, and packets overtake each other.
+    scatter: Duration,
     max_datagram: usize,
 }
 
@@ -64,6 +66,16 @@ impl Net {
     /// Loses everything from now on.
     pub(crate) fn go_dark(&self) {
         self.0.borrow_mut().dark = true;
+    }
+
+    /// Ends the darkness.
+    pub(crate) fn come_back(&self) {
+        self.0.borrow_mut().dark = false;
+    }
+
+    /// Delays vary by up to `spread` from now on, and packets overtake each other.
+    pub(crate) fn scatter(&self, spread: Duration) {
+        self.0.borrow_mut().scatter = spread;
     }
 
     pub(crate) fn set_max_datagram(&self, max: usize) {
@@ -118,7 +130,9 @@ impl Socket for VirtualSocket {
             if state.dark {
                 continue;
             }
-            let key = (now + DELAY, state.sent);
+            // 37 and 64 share no factor: all parts of the spread come, far from their order.
+            let part = (state.sent * 37 % 64) as f64 / 64.0;
+            let key = (now + DELAY + state.scatter.mul_f64(part), state.sent);
             state.sent += 1;
             let packet = Packet { from, to: transmit.destination, ecn: transmit.ecn, data: data.to_vec() };
             state.flying.insert(key, packet);
@@ -185,6 +199,7 @@ impl World {
             trace: Vec::new(),
             refuse: 0,
             dark: false,
+            scatter: Duration::ZERO,
             max_datagram: 1500,
         };
         Self { clock, net: Net(Rc::new(RefCell::new(state))), shards: Vec::new() }

@@ -1,0 +1,113 @@
+//! What a peer's silence means, and what is done about it.
+//!
+//! QUIC's probe timeout doubles while a path is gone, so that after two seconds of nothing the next probe may be two
+//! seconds away. Two rules end a hole soon after the path is back, without a packet more while it works:
+//! - an end that was getting media and hears nothing sends a PING at a steady pace, not a doubling one;
+//! - an end that hears its peer again, and has written meanwhile, sends a PING at once: its ACK tells what was lost.
+
+use std::time::{Duration, Instant};
+
+/// Between two PINGs to a silent peer: half of what may pass between the return of a path and that of its media.
+const PACE: Duration = Duration::from_millis(150);
+/// A peer that is heard after so long is heard again. Above the ACK delay and a frame or two of any media.
+const SILENCE: Duration = Duration::from_millis(200);
+/// So long after the last stream data, silence is no reason to ask: what was watched has ended or rests, and the
+/// keep-alive and the idle timeout do their part.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same after the handshake, for the first requests.
+const OPENING: Duration = Duration::from_secs(2);
+
+/// How a datagram of the peer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// In the course of things.
+    Still,
+    /// After a silence in which we wrote.
+    Again,
+}
+
+/// When one connection heard, got and asked.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    heard: Instant,
+    /// Until when silence is a reason to ask.
+    until: Instant,
+    asked: Instant,
+    wrote: bool,
+}
+
+impl Pulse {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { heard: now, until: now, asked: now, wrote: false }
+    }
+
+    /// The handshake is over.
+    pub(crate) fn on_open(&mut self, now: Instant) {
+        self.until = now + OPENING;
+    }
+
+    /// A datagram came.
+    pub(crate) fn on_heard(&mut self, now: Instant) -> Heard {
+        let silent = now.saturating_duration_since(self.heard) >= SILENCE;
+        self.heard = now;
+        if std::mem::take(&mut self.wrote) && silent { Heard::Again } else { Heard::Still }
+    }
+
+    /// Stream data came.
+    pub(crate) fn on_fed(&mut self, now: Instant) {
+        self.until = now + PATIENCE;
+    }
+
+    /// The app wrote.
+    pub(crate) const fn on_write(&mut self) {
+        self.wrote = true;
+    }
+
+    /// When to ask next.
+    pub(crate) fn ask_at(&self) -> Option<Instant> {
+        let at = self.heard.max(self.asked) + PACE;
+        (at <= self.until).then_some(at)
+    }
+
+    /// Whether to ask now; the next time is one pace away then.
+    pub(crate) fn take_ask(&mut self, now: Instant) -> bool {
+        let due = self.ask_at().is_some_and(|at| at <= now);
+        if due {
+            self.asked = now;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+
+    #[test]
+    fn a_peer_is_heard_again_after_a_silence_in_which_we_wrote() {
+        let start = SystemClock.now();
+        let mut pulse = Pulse::new(start);
+        assert_eq!(pulse.on_heard(start + SILENCE), Heard::Still, "nothing was written");
+        pulse.on_write();
+        assert_eq!(pulse.on_heard(start + SILENCE * 2), Heard::Again);
+        assert_eq!(pulse.on_heard(start + SILENCE * 3), Heard::Still);
+        pulse.on_write();
+        assert_eq!(pulse.on_heard(start + SILENCE * 3 + SILENCE / 2), Heard::Still, "that was no silence");
+    }
+
+    #[test]
+    fn asking_keeps_its_pace_and_ends() {
+        let start = SystemClock.now();
+        let mut pulse = Pulse::new(start);
+        pulse.on_fed(start);
+        assert!(!pulse.take_ask(start));
+        let times = (0..100_u32).filter(|tick| pulse.take_ask(start + PACE * *tick)).count();
+        assert_eq!(times, 66, "every 150 ms for 10 s");
+        assert_eq!(pulse.ask_at(), None);
+        let again = start + PACE * 100;
+        pulse.on_heard(again);
+        pulse.on_fed(again);
+        assert_eq!(pulse.ask_at(), Some(again + PACE));
+    }
+}
