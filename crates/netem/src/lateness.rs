@@ -63,7 +63,8 @@ impl Distribution {
 /// The bucket of a value: itself while small, then its highest bits.
 fn bucket(value: u64) -> usize {
     let row = (u64::BITS - value.leading_zeros()).saturating_sub(STEP_BITS + 1);
-    let within = (value >> row) as usize;
+    // Below twice the number of steps, by the choice of the row.
+    let within = usize::try_from(value >> row).unwrap_or(usize::MAX);
     row as usize * STEPS as usize + within
 }
 

@@ -38,7 +38,7 @@ pub mod lab;
 mod lateness;
 pub mod model;
 pub mod proxy;
-pub mod selftest;
 pub mod result;
 pub mod scenario;
+pub mod selftest;
 pub mod timeline;

@@ -143,14 +143,8 @@ mod tests {
         let n = seconds.len() as f64;
         let mean = seconds.iter().sum::<f64>() / n;
         seconds.sort_by(f64::total_cmp);
-        let quantile = |q: f64| seconds[(q * (n - 1.0)) as usize];
-        Figures {
-            mean,
-            p5: quantile(0.05),
-            p95: quantile(0.95),
-            zero_share: zeros / n,
-            zero_spell: zeros / spells.max(1.0),
-        }
+        let quantile = |percent: usize| seconds[(seconds.len() - 1) * percent / 100];
+        Figures { mean, p5: quantile(5), p95: quantile(95), zero_share: zeros / n, zero_spell: zeros / spells.max(1.0) }
     }
 
     fn near(what: &str, got: f64, published: f64, tolerance: f64) {

@@ -32,7 +32,10 @@ pub(super) struct Packet<T> {
 #[derive(Debug)]
 pub(super) struct Flight<T> {
     due: BinaryHeap<Reverse<Entry<T>>>,
-    #[expect(clippy::vec_box, reason = "growing moves pointers; moving 128 MiB of packets would make all of them late")]
+    #[expect(
+        clippy::vec_box,
+        reason = "growing moves pointers; moving 128 MiB of packets would make all of them late"
+    )]
     slots: Vec<Box<[u8; PACKET_MAX]>>,
     free: Vec<Slot>,
     launched: u64,

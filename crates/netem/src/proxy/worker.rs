@@ -69,10 +69,6 @@ impl Worker {
         }
     }
 
-    pub(super) const fn listen(&self) -> &Port {
-        &self.listen
-    }
-
     pub(super) fn run(mut self) -> io::Result<()> {
         let _precise = Precise::new();
         let mut batch = Batch::new();
@@ -94,10 +90,10 @@ impl Worker {
         self.send_due(&mut state);
         if ready.first() == Some(&true) {
             self.listen.receive(batch)?;
-            self.from_clients(batch, &mut state);
+            self.take_from_clients(batch, &mut state);
         }
         for (id, _) in ids.iter().zip(ready.iter().skip(1)).filter(|(_, ready)| **ready) {
-            self.from_server(*id, batch, &mut state)?;
+            self.take_from_server(*id, batch, &mut state)?;
         }
         let now = shared.clock().now();
         if now.saturating_sub(self.pace.swept) > SWEEP {
@@ -109,7 +105,7 @@ impl Worker {
         Ok(())
     }
 
-    fn from_clients(&mut self, batch: &Batch, state: &mut Conditions) {
+    fn take_from_clients(&mut self, batch: &Batch, state: &mut Conditions) {
         for (meta, message) in batch.messages() {
             let at = self.arrival(Way::Forward, meta);
             match self.clients.find(meta.addr, meta.dst_ip, at) {
@@ -123,7 +119,7 @@ impl Worker {
         }
     }
 
-    fn from_server(&mut self, id: ClientId, batch: &mut Batch, state: &mut Conditions) -> io::Result<()> {
+    fn take_from_server(&mut self, id: ClientId, batch: &mut Batch, state: &mut Conditions) -> io::Result<()> {
         let Some(client) = self.clients.get(id) else { return Ok(()) };
         client.port.receive(batch)?;
         for (meta, message) in batch.messages() {

@@ -110,10 +110,10 @@ fn jitter_stays_within_its_bounds() {
     let mut delays: Vec<_> =
         came.iter().flatten().enumerate().map(|(packet, at)| (*at - ms(packet as u64)).as_secs_f64() * 1e3).collect();
     delays.sort_by(f64::total_cmp);
-    let quantile = |q: f64| delays[(q * (delays.len() - 1) as f64) as usize];
-    assert!(quantile(0.0) >= 40.0 && quantile(1.0) <= 60.0);
-    for (q, expected) in [(0.01, 40.2), (0.5, 50.0), (0.99, 59.8)] {
-        assert!((quantile(q) - expected).abs() < 0.2, "p{} is {}", q * 100.0, quantile(q));
+    let quantile = |percent: usize| delays[(delays.len() - 1) * percent / 100];
+    assert!(quantile(0) >= 40.0 && quantile(100) <= 60.0);
+    for (percent, expected) in [(1, 40.2), (50, 50.0), (99, 59.8)] {
+        assert!((quantile(percent) - expected).abs() < 0.2, "p{percent} is {}", quantile(percent));
     }
     let flat: Vec<_> = came.into_iter().flatten().collect();
     let overtaken = flat.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64 / flat.len() as f64;
