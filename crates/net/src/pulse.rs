@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two PINGs to a silent peer: half of what may pass between the return of a path and that of its media.
-const PACE: Duration = Duration::from_millis(150);
+/// Between two PINGs to a silent peer: a third of the 300 ms that may pass between the return of a path and that of its
+/// media, and above the interval of any video.
+const PACE: Duration = Duration::from_millis(100);
 /// A peer that is heard after so long is heard again. Above the ACK delay and a frame or two of any media.
 const SILENCE: Duration = Duration::from_millis(200);
 /// So long after the last stream data, silence is no reason to ask: what was watched has ended or rests, and the
@@ -102,8 +103,8 @@ mod tests {
         let mut pulse = Pulse::new(start);
         pulse.on_fed(start);
         assert!(!pulse.take_ask(start));
-        let times = (0..100_u32).filter(|tick| pulse.take_ask(start + PACE * *tick)).count();
-        assert_eq!(times, 66, "every 150 ms for 10 s");
+        let times = (0..200_u32).filter(|tick| pulse.take_ask(start + PACE * *tick)).count();
+        assert_eq!(times, 100, "every 100 ms for 10 s");
         assert_eq!(pulse.ask_at(), None);
         let again = start + PACE * 100;
         pulse.on_heard(again);
