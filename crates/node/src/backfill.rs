@@ -13,6 +13,14 @@ use sluice_moqt::{GroupOrder, Location, RequestId};
 use sluice_track::{FetchRange, SourceId, WriterId};
 use std::time::Instant;
 
+/// Where and how to fetch.
+struct Ask {
+    session: SessionId,
+    /// The subscription that the fetch joins, if any.
+    joining: Option<RequestId>,
+    params: Params,
+}
+
 impl Node {
     /// Asks upstream for holes that the fetches of a session wait at: where nobody writes on.
     pub(crate) fn fill_fetches(&mut self, now: Instant, id: SessionId) {
@@ -58,7 +66,7 @@ impl Node {
             return;
         }
         if let Some(first) = sources.next() {
-            self.fetch_into(now, (first, None), key, range);
+            self.fetch_into(now, Ask { session: first, joining: None, params: Params::default() }, key, range);
         }
     }
 
@@ -78,14 +86,28 @@ impl Node {
         self.fan_out(track, 0);
     }
 
-    /// Fetches `range` from a session into the log.
-    pub(crate) fn fetch_into(
+    /// Fetches what is missing where a source takes over. The group that goes on comes first: readers are at the live edge
+    /// as soon as that is whole, whatever else was missed.
+    pub(crate) fn catch_up(
         &mut self,
         now: Instant,
-        (id, joining): (SessionId, Option<RequestId>),
+        (session, joining): (SessionId, Option<RequestId>),
         key: TrackKey,
         range: FetchRange,
     ) {
+        let FetchRange { first, last } = range;
+        let newest = FetchRange { first: first.max(Location::new(last.group, 0)), last };
+        self.fetch_into(now, Ask { session, joining, params: Params::default() }, key, newest);
+        if let Some(before) = last.group.checked_sub(1).filter(|before| first.group <= *before) {
+            let older = FetchRange { first, last: Location::new(before, u64::MAX) };
+            let params = Params { subscriber_priority: Some(u8::MAX), ..Params::default() };
+            self.fetch_into(now, Ask { session, joining: None, params }, key, older);
+        }
+    }
+
+    /// Fetches `range` from a session into the log.
+    fn fetch_into(&mut self, now: Instant, ask: Ask, key: TrackKey, range: FetchRange) {
+        let Ask { session: id, joining, params } = ask;
         let Some(track) = self.tracks.get(key) else { return };
         let Some(session) = session_of(&mut self.sessions, id) else { return };
         let whole_group = range.first.object == 0 && range.first.group == range.last.group;
@@ -98,7 +120,7 @@ impl Node {
         let source = self.tracks.allocate_source();
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Ok(writer) = track.log.open_fetch(source, range, GroupOrder::Ascending) else { return };
-        match session.protocol.fetch(kind, Params::default()) {
+        match session.protocol.fetch(kind, params) {
             Ok(request) => {
                 session.up.requests.insert(request, Upstream::Fetch { track: key, source, range, writer });
                 self.effects.wake(id);

@@ -49,7 +49,7 @@ impl Node {
         let answer = Answer { root_path: Vec::new(), largest: params.largest, properties, info };
         let missing = self.establish(now, key, source, answer);
         if let Some(range) = missing {
-            self.fetch_into(now, (id, None), key, range);
+            self.catch_up(now, (id, None), key, range);
         }
         self.on_live(now, key);
         self.effects.wake(id);

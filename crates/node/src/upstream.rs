@@ -201,7 +201,7 @@ impl Node {
         let answer = Answer { root_path, largest: ok.params.largest, properties: ok.properties, info };
         let fresh = self.establish(now, key, source, answer);
         match fresh {
-            Some(range) => self.fetch_into(now, (id, Some(request)), key, range),
+            Some(range) => self.catch_up(now, (id, Some(request)), key, range),
             // Nothing is missing, so that nothing has to arrive before the change is safe.
             None => self.relieve(now, key, source),
         }

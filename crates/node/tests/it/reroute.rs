@@ -234,3 +234,25 @@ fn media_that_goes_on_by_itself_is_left_alone() {
     assert_eq!(got(&mut w, viewer, request), all(0..2, 10));
     assert_eq!(w.dials, dials);
 }
+
+#[test]
+fn the_group_that_goes_on_is_caught_up_with_before_older_ones() {
+    let mut w = World::new();
+    let top = w.node(origin("top", &[]));
+    let below = w.node(edge("edge", &["top"]));
+    w.pass(ms(1_200));
+    let (publisher, viewer) = (w.client(top), w.client(below));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    stream(&mut w, source, 0..1, 10);
+    w.silence(top, below);
+    stream(&mut w, source, 1..4, 10);
+    let out = w.group(source, 4);
+    w.put(source, out, 4, 0..5);
+    // Enough for the newest group, not for all that was missed.
+    w.trunk_room = 1_000;
+    w.speak_control(top, below);
+    w.pass(ms(500));
+    let arrived = got(&mut w, viewer, request);
+    assert!(arrived.ends_with(&all(4..5, 5)), "{arrived:?}");
+    assert!(!arrived.contains(&(3, 9)), "{arrived:?}");
+}

@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) pieces: Vec<usize>,
     /// Times a node has dialled.
     pub(crate) dials: usize,
+    /// Bytes that fresh trunk connections take, each way.
+    pub(crate) trunk_room: usize,
 }
 
 impl World {
@@ -82,6 +84,7 @@ impl World {
             visits: 0,
             pieces: Vec::new(),
             dials: 0,
+            trunk_room: usize::MAX,
         }
     }
 
@@ -134,7 +137,12 @@ impl World {
     fn connect(&mut self, (client, server): (usize, usize), alpn: &[u8], token: Option<u64>) {
         let ids = [self.next_session, self.next_session + 1].map(SessionId);
         self.next_session += 2;
-        let end = |host, session, side| WireEnd { host, session, sink: Sink::new(side) };
+        let room = if alpn == USER_ALPN { usize::MAX } else { self.trunk_room };
+        let end = |host, session, side| {
+            let mut sink = Sink::new(side);
+            sink.room = room;
+            WireEnd { host, session, sink }
+        };
         let ends = [end(client, ids[0], Side::Client), end(server, ids[1], Side::Server)];
         self.by_session.insert(ids[0], (self.wires.len(), 0));
         self.by_session.insert(ids[1], (self.wires.len(), 1));
