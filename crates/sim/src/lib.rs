@@ -39,6 +39,7 @@ pub use stage::Stage;
 #[must_use]
 pub fn run_seed(seed: u64) -> Report {
     let plan = seed::plan(seed);
-    let mut world = ideal::World::new(plan, seed::options(seed)).expect("the plan of a seed is legal");
+    let options = seed::options(&plan);
+    let mut world = ideal::World::new(plan, options).expect("the plan of a seed is legal");
     examine(&mut world)
 }

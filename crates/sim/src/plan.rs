@@ -174,6 +174,13 @@ impl Track {
         }
     }
 
+    /// Payload bytes per second in the mean; the first object of a group is three times as long as the others.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> f64 {
+        let objects = f64::from(self.objects_per_group);
+        f64::from(self.object_bytes) * (objects + 2.0) / objects / self.interval.as_secs_f64()
+    }
+
     /// How long a group takes.
     #[must_use]
     pub fn group_time(&self) -> Duration {
@@ -309,7 +316,8 @@ impl Plan {
         let names = |ids: &[NodeId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
         match &self.node(id).kind {
             Kind::Relay(relay) => {
-                let peers = if relay.peers.is_empty() { String::new() } else { format!(", peers {}", names(&relay.peers)) };
+                let peers =
+                    if relay.peers.is_empty() { String::new() } else { format!(", peers {}", names(&relay.peers)) };
                 format!("{:?} below [{}]{peers} {:?}", relay.role, names(&relay.origins), relay.config)
             }
             Kind::Publisher(publisher) => {

@@ -43,18 +43,32 @@ pub fn plan(seed: u64) -> Plan {
 }
 
 /// How the transport of a seed's ideal world behaves: most seeds get one without limits, some small pieces or little
-/// room.
+/// room. However little, it holds what the tracks need: a viewer whose connections do not carry a track has no claim to
+/// see it. Too little for a track is what viewers have that read slowly.
 #[must_use]
-pub fn options(seed: u64) -> Options {
-    let mut rng = Rng::from_seed(seed ^ 0x0057_0002);
+pub fn options(plan: &Plan) -> Options {
+    let mut rng = Rng::from_seed(plan.seed ^ 0x0057_0002);
     let mut options = Options::default();
     if rng.below(4) == 0 {
         options.piece = usize::try_from(16 + rng.below(2_000)).unwrap_or_default();
     }
     if rng.below(4) == 0 {
-        options.window = usize::try_from(8_000 + rng.below(60_000)).unwrap_or_default();
+        options.window = usize::try_from(8_000 + rng.below(60_000)).unwrap_or_default().max(need(plan));
     }
     options
+}
+
+/// Bytes that a connection has under way at most where it carries all tracks of a plan, those included that are lost
+/// and sent again.
+fn need(plan: &Plan) -> usize {
+    let publishers = plan.ids().filter_map(|(id, _)| plan.publisher(id));
+    let rate: f64 = publishers.flat_map(|publisher| &publisher.tracks).map(Track::bytes_per_second).sum();
+    let one_way = |way: &Direction| way.delay.get() + way.jitter.spread.get();
+    let round_trips = plan.links.iter().map(|link| link.ways.iter().map(one_way).sum::<Duration>());
+    let bytes = rate * 2.0 * round_trips.max().unwrap_or_default().as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some megabytes")]
+    let bytes = bytes as usize;
+    bytes
 }
 
 struct Maker {
