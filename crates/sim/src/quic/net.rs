@@ -11,9 +11,7 @@ use crate::trace::{Outcome, TraceHash};
 use bytes::Bytes;
 use sluice_net::socket::EcnCodepoint;
 use sluice_net::{RecvBatch, RecvMeta, Socket, Transmit};
-use sluice_netem::model::{
-    Counters, Direction, Key, Link, Program, State as LinkState, Token, Verdict, packet_bytes,
-};
+use sluice_netem::model::{Counters, Direction, Key, Link, Program, State as LinkState, Token, Verdict, packet_bytes};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -1,10 +1,10 @@
 //! From a plan's node to a shard on the virtual network: the ports that the daemon or our client would open.
 
+use super::WorldError;
 use super::certs::Authority;
 use super::engine::Engine;
 use super::net::HostId;
 use super::process::Process;
-use super::WorldError;
 use crate::actor::{Actor, Birth};
 use crate::plan::{Kind, NodeId, Plan};
 use sluice_net::tls::ClientTls;

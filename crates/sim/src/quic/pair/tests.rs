@@ -1,8 +1,8 @@
 //! What the harness itself promises; what controllers do at it is told elsewhere.
 
 use super::*;
-use sluice_netem::model::{Capacity, Queue, Rate, Span};
 use sluice_net::Congestion;
+use sluice_netem::model::{Capacity, Queue, Rate, Span};
 
 fn live() -> Load {
     Load::Frames { bytes: 10_000, every: Duration::from_millis(40), per_stream: 25 }
@@ -15,8 +15,7 @@ fn cubic() -> TransportProfile {
 /// 25 ms each way, and a rate in Mbit/s with a queue of 100 ms.
 fn link(mbits: u64) -> [Direction; 2] {
     let queue = Queue::Time(Span::from_millis(100));
-    let way = Direction::delayed(Span::from_millis(25))
-        .with_bottleneck(Capacity::Rate(Rate::megabits(mbits)), queue);
+    let way = Direction::delayed(Span::from_millis(25)).with_bottleneck(Capacity::Rate(Rate::megabits(mbits)), queue);
     [way.clone(), way]
 }
 
