@@ -1,11 +1,15 @@
 //! One parent per track: a PoP takes a track over one trunk, whoever else could give it.
 
 use crate::config::Role;
+use crate::namespaces::Offer;
 use crate::node::{Hosted, Node};
 use crate::route::Candidate;
 use crate::tracks::{Source, SourceKind, Track, TrackKey};
 use crate::trunk::link::Link;
+use sluice_moqt::RequestId;
 use sluice_moqt::transport::SessionId;
+use sluice_topology::PopId;
+use sluice_track::SourceId;
 
 impl Node {
     /// Whom to ask for the track now. While an edge has a parent that takes joins, or waits for its answer, it asks no
@@ -32,6 +36,35 @@ impl Node {
         }
     }
 
+    /// Parents that the track can do without, now that `ours` delivers, which was to take over from `old`: several may
+    /// have been asked while links came and went.
+    pub(crate) fn surplus(&self, key: TrackKey, ours: SourceId, old: SessionId) -> Vec<(SourceId, SessionId, RequestId)> {
+        let Some(track) = self.tracks.get(key) else { return Vec::new() };
+        let due: Vec<SessionId> = self.candidates(track).iter().map(|candidate| candidate.session).collect();
+        let is_ours = |source: &&Source| source.id == ours;
+        let ours_leads_to_edge = track.sources.iter().find(is_ours).and_then(|source| self.parent_of(source));
+        let ours_leads_to_edge = ours_leads_to_edge.is_some_and(|id| self.edge_of(id).is_some());
+        let offers = self.namespaces.matching(track.name.namespace());
+        // An origin keeps all that it would ask now, and every relay that has a publisher, silent ones too; an edge
+        // keeps one parent.
+        let stays = |id: SessionId| match self.config.role {
+            Role::Origin if due.contains(&id) => true,
+            Role::Origin => ours_leads_to_edge && self.edge_of(id).is_some_and(|pop| is_offered_by(&offers, pop)),
+            Role::Edge | Role::Sibling => false,
+        };
+        let others = track.sources.iter().filter(|source| source.id != ours).filter_map(|source| match source.kind {
+            SourceKind::Session(id, request) => Some((source.id, id, request)),
+            SourceKind::Local => None,
+        });
+        others.filter(|(_, id, _)| *id == old || (self.parent_link(*id).is_some() && !stays(*id))).collect()
+    }
+
+    /// The edge that a session is the present media of.
+    fn edge_of(&self, id: SessionId) -> Option<&PopId> {
+        let link = self.parent_link(id).filter(|link| link.role() == Role::Edge && link.media == Some(id))?;
+        Some(&link.config.pop)
+    }
+
     /// The trunk that a source comes over; `None`: a publisher, or another shard.
     fn parent_of(&self, source: &Source) -> Option<SessionId> {
         match source.kind {
@@ -51,4 +84,8 @@ impl Node {
         let pop = session.kind.pop().filter(|pop| !self.is_sibling(pop))?;
         self.links.get(pop)
     }
+}
+
+fn is_offered_by(offers: &[Offer], pop: &PopId) -> bool {
+    offers.iter().any(|offer| matches!(offer, Offer::Peer(remote) if remote.via == *pop))
 }

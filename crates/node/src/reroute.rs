@@ -125,29 +125,25 @@ impl Node {
         link.is_some_and(|link| link.joinable() != Some(id))
     }
 
-    /// A source delivers: the one that it was asked to take over from ends.
+    /// A source delivers: the one that it was asked to take over from ends, with whatever else is one too many.
     pub(crate) fn relieve(&mut self, now: Instant, key: TrackKey, source: SourceId) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(ours) = track.sources.iter_mut().find(|s| s.id == source && s.established) else { return };
         let Some(old) = ours.relieves.take() else { return };
-        let requests = track.sources.iter().filter_map(|s| match s.kind {
-            SourceKind::Session(id, request) if id == old && s.id != source => Some((s.id, request)),
-            SourceKind::Session(..) | SourceKind::Local => None,
-        });
-        let requests: Vec<(SourceId, RequestId)> = requests.collect();
-        if requests.is_empty() {
+        let surplus = self.surplus(key, source, old);
+        if surplus.is_empty() {
             return;
         }
         self.metrics.reroutes_total += 1;
-        for (replaced, request) in requests {
-            self.cancel_on(old, request);
+        for (replaced, id, request) in surplus {
+            self.cancel_on(id, request);
             if let Some(track) = self.tracks.get_mut(key) {
                 track.take_source(now, replaced);
                 track.upkeep.offered.retain(|offered| *offered != replaced);
             }
+            self.move_fetches(now, key, id);
+            self.let_go(id);
         }
-        self.move_fetches(now, key, old);
-        self.let_go(old);
         self.note_path(key);
         self.fan_out(key, 0);
     }

@@ -2,10 +2,10 @@
 
 use crate::actors::{ms, ns, secs, track};
 use crate::discovery::{heard, watch};
-use crate::world::{World, edge, origin};
+use crate::world::{N, World, edge, origin};
 use sluice_moqt::error::{RequestCode, ResetCode};
 use sluice_moqt::message::Params;
-use sluice_node::Config;
+use sluice_node::{Config, Origin};
 
 fn with_home(mut config: Config, home: &str) -> Config {
     config.homing.homes = vec![(ns("live"), home.parse().expect("legal"))];
@@ -115,4 +115,45 @@ fn origins_that_all_watch_do_not_keep_a_withdrawn_publisher_alive_among_them() {
     for viewer in viewers {
         assert_eq!(heard(&mut w, viewer), [(true, ns("a")), (false, ns("a"))]);
     }
+}
+
+/// Peers that a node has its only track from.
+fn parents(w: &mut World, node: N) -> Vec<String> {
+    let audit = w.n(node).audit();
+    let sources = audit.tracks.iter().flat_map(|track| &track.sources);
+    let peer = |from: &Origin| match from {
+        Origin::Peer(pop) => Some(pop.to_string()),
+        Origin::Publisher | Origin::Local => None,
+    };
+    sources.filter_map(|source| peer(&source.from)).collect()
+}
+
+/// Two origins with a publisher at the second, and an edge below both that prefers the first.
+#[test]
+fn an_edge_that_found_another_parent_does_not_add_the_one_that_comes_back() {
+    let mut w = World::new();
+    let (o1, o2) = (w.node(origin("o1", &["o2"])), w.node(origin("o2", &["o1"])));
+    let b = w.node(edge("e2", &["o1", "o2"]));
+    w.pass(secs(2));
+    let (publisher, viewer) = (w.client(o2), w.client(b));
+    let (source, request) = w.live(publisher, viewer, &track("video"));
+    assert_eq!(parents(&mut w, b), ["o1"]);
+    w.put_group(source, 0, 1);
+    // The preferred parent is back before the other one has answered.
+    w.pass(secs(1));
+    w.silence(b, o2);
+    w.cut(b, o1);
+    w.pass(ms(1));
+    assert_eq!(parents(&mut w, b), ["o2"]);
+    w.mend(b, o1);
+    w.pass(ms(130));
+    assert_eq!(w.connections(b, o1), 2);
+    w.speak(b, o2);
+    w.put_group(source, 1, 1);
+    w.pass(secs(2));
+    w.put_group(source, 2, 1);
+    assert_eq!(parents(&mut w, b), ["o2"]);
+    let mut got = w.locations(viewer, request);
+    got.sort_unstable();
+    assert_eq!(got, [(0, 0), (1, 0), (2, 0)]);
 }
