@@ -83,12 +83,7 @@ impl Recorder {
                 life.arrivals.push(Arrival { at, sent, media: media(seen.track), group, object, bytes: seen.bytes });
             }
             What::Disconnected => life.reconnects += 1,
-            What::Accepted(_)
-            | What::Corrupt(_)
-            | What::GroupEnd(..)
-            | What::Cut(_)
-            | What::Joined
-            | What::Over => {}
+            What::Accepted(_) | What::Corrupt(_) | What::GroupEnd(..) | What::Cut(_) | What::Joined | What::Over => {}
         }
     }
 
@@ -133,7 +128,10 @@ impl Recorder {
             ended: course.ended,
             wall: course.wall,
             published: published.collect(),
-            viewers: std::mem::take(&mut self.lives).into_iter().flat_map(|life| viewings(cast, course, life)).collect(),
+            viewers: std::mem::take(&mut self.lives)
+                .into_iter()
+                .flat_map(|life| viewings(cast, course, life))
+                .collect(),
             links: self.links(cast, counters),
             nodes: self.relays.into_iter().map(|(node, record)| relay(cast, node, record)).collect(),
             happened: happened(cast, course),

@@ -16,7 +16,9 @@ const AUDIO_FRAME: Duration = Duration::from_millis(20);
 #[non_exhaustive]
 pub enum CastError {
     /// More nodes than a plan has numbers for.
-    #[error("scenario {name} has {count} nodes and links with all its viewers, a simulation takes {max}: lower a `count`")]
+    #[error(
+        "scenario {name} has {count} nodes and links with all its viewers, a simulation takes {max}: lower a `count`"
+    )]
     TooMany {
         /// The scenario.
         name: String,
@@ -60,7 +62,12 @@ impl Cast {
         if count >= max {
             return Err(CastError::TooMany { name: scenario.name.clone(), count, max });
         }
-        let mut caster = Caster { scenario, distances: scenario.distances(), first: BTreeMap::new(), cast: Self::empty(scenario, seed) };
+        let mut caster = Caster {
+            scenario,
+            distances: scenario.distances(),
+            first: BTreeMap::new(),
+            cast: Self::empty(scenario, seed),
+        };
         caster.number();
         for (id, node) in scenario.node_ids() {
             caster.node(id, node)?;

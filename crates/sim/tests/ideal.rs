@@ -36,7 +36,8 @@ fn a_blink_of_a_trunk_loses_nothing() {
 fn an_origin_that_restarts_is_found_again() {
     let mut plan = Chain::default().plan();
     let origin = support::ORIGIN;
-    plan.events = vec![Event { at: ms(6_000), act: Act::Kill(origin) }, Event { at: ms(7_000), act: Act::Start(origin) }];
+    plan.events =
+        vec![Event { at: ms(6_000), act: Act::Kill(origin) }, Event { at: ms(7_000), act: Act::Start(origin) }];
     let mut world = World::new(plan, Options::default()).expect("legal");
     let report = examine(&mut world);
     assert_eq!(report.breach, None, "{report}");

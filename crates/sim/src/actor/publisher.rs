@@ -119,7 +119,9 @@ impl Source {
         let at = self.next;
         let payload = self.payloads.at(at);
         let object = Outgoing { group: at.group, object: at.object, priority: 128, properties: Bytes::new(), payload };
-        client.publish(now, name, &object).expect("ids grow by one, and the limits of a log are above any plan's objects");
+        client
+            .publish(now, name, &object)
+            .expect("ids grow by one, and the limits of a log are above any plan's objects");
         self.next.object += 1;
         if self.next.object >= u64::from(self.plan.objects_per_group) {
             client.end_group(now, name, at.group).expect("the group is open");

@@ -17,9 +17,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 impl World {
     /// A process wants a connection.
     pub(super) fn dial(&mut self, node: NodeId, dial: Dial) {
-        let is_relay = |id: &NodeId| {
-            self.plan.nodes.get(id.index()).is_some_and(|node| matches!(node.kind, Kind::Relay(_)))
-        };
+        let is_relay =
+            |id: &NodeId| self.plan.nodes.get(id.index()).is_some_and(|node| matches!(node.kind, Kind::Relay(_)));
         let Some(target) = owner_of(dial.remote).filter(is_relay) else {
             let reason = CloseReason::Transport(format!("nobody has the address {}", dial.remote));
             return self.call(node, |app, now| app.handle_dial_failed(now, dial.token, reason));

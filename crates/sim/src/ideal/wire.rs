@@ -67,12 +67,7 @@ impl Frame {
     /// Whether it is sent again where it was lost.
     pub(super) const fn is_reliable(&self) -> bool {
         match self {
-            Self::Hello
-            | Self::Welcome
-            | Self::Finished
-            | Self::Stream { .. }
-            | Self::Limit(..)
-            | Self::Ping => true,
+            Self::Hello | Self::Welcome | Self::Finished | Self::Stream { .. } | Self::Limit(..) | Self::Ping => true,
             Self::Datagram(_) | Self::Close { .. } | Self::Reset => false,
         }
     }
