@@ -10,10 +10,13 @@ use std::time::Duration;
 /// them again fills the path. 11/8 calls none of them lost that matters; loss is repaired a quarter of a round trip
 /// later for it.
 const REORDERING: f32 = 1.375;
-/// First guess, which decides when a lost handshake packet is sent again: Chromium's, after which the first probe goes
-/// at 300 ms. RFC 9002 6.2.2 says that it SHOULD be 333 ms, so a probe at 1 s; what that protects, paths of more than
-/// 300 ms, pays with a repeated packet or two, which the limit on amplification bounds.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// First guess where we dial, which decides when a lost handshake packet is sent again: Chromium's, after which the
+/// first probe goes at 300 ms. RFC 9002 6.2.2 says that it SHOULD be 333 ms, so a probe at 1 s; what that protects,
+/// paths of more than 300 ms, pays with a repeated packet or two.
+const DIALLER_RTT: Duration = Duration::from_millis(100);
+/// First guess where users dial us: RFC 9002's. We know nothing of their paths, and repeating a flight of certificates
+/// once more keeps a viewer behind 10 kbit/s from ever joining.
+const LISTENER_RTT: Duration = Duration::from_millis(333);
 
 /// Congestion controller of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub struct TransportProfile {
     pub congestion: Congestion,
     /// Asks the peer for one ACK per this many packets, where it speaks ACK_FREQUENCY.
     pub ack_every: Option<u32>,
+    /// Round-trip time assumed before the first sample.
+    pub initial_rtt: Duration,
     /// First UDP payload size; path MTU discovery goes on up to 1,452.
     pub initial_mtu: u16,
     /// Bytes of datagrams held in each direction.
@@ -80,6 +85,7 @@ impl TransportProfile {
             keep_alive: None,
             congestion: Congestion::Live,
             ack_every: Some(10),
+            initial_rtt: LISTENER_RTT,
             initial_mtu: 1200,
             datagram_buffer: 128 << 10,
         }
@@ -99,6 +105,7 @@ impl TransportProfile {
             keep_alive: Some(Duration::from_secs(3)),
             congestion: Congestion::Live,
             ack_every: Some(10),
+            initial_rtt: DIALLER_RTT,
             initial_mtu: 1200,
             datagram_buffer: 1 << 20,
         }
@@ -133,6 +140,7 @@ impl TransportProfile {
             send_window: SendWindow { min: 256 << 10, max: 8 << 20 },
             // A publisher without viewers and a viewer of a silent track have nothing else to say.
             keep_alive: Some(Duration::from_secs(10)),
+            initial_rtt: DIALLER_RTT,
             ..Self::viewer()
         }
     }
@@ -153,7 +161,7 @@ impl TransportProfile {
             // Told by time, not by how many overtook: see `REORDERING`.
             .packet_threshold(u32::MAX)
             .time_threshold(REORDERING)
-            .initial_rtt(INITIAL_RTT)
+            .initial_rtt(self.initial_rtt)
             .keep_alive_interval(self.keep_alive)
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok());
         match self.congestion {
