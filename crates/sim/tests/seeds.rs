@@ -10,7 +10,7 @@ use std::env;
 const SEEDS: u64 = 100;
 
 /// Seeds that once broke an invariant, with what was wrong.
-const REGRESSIONS: [(u64, &str); 7] = [
+const REGRESSIONS: [(u64, &str); 8] = [
     (12, "an origin that had stopped watching believed for ever what it had heard as a watcher"),
     (23, "a home that knew of no publisher hid the one attached to the origin that asked it"),
     (42, "a world counted as healed by what had come before the last fault"),
@@ -18,6 +18,7 @@ const REGRESSIONS: [(u64, &str); 7] = [
     (61, "a world counted as healed by what had come before the last fault"),
     (66, "an edge that waited for one parent asked the one that came back, too, and kept both"),
     (69, "the oldest subscriptions of a full trunk took all of it; and full windows wrote ever smaller pieces"),
+    (94, "a world counted as healed by what had come before the last fault; and then one track had two parents"),
 ];
 
 fn number(name: &str) -> Option<u64> {
