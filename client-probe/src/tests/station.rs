@@ -117,7 +117,12 @@ impl Station {
                 manifest.line(HEADER);
                 let unix = context.wall.unix(context.now);
                 let tracks = self.source.tracks().expect("there is a frame");
-                self.studio = Some(Studio::open((context.now, unix), context.client, tracks, Files { manifest: Some(manifest), times: None })?);
+                self.studio = Some(Studio::open(
+                    (context.now, unix),
+                    context.client,
+                    tracks,
+                    Files { manifest: Some(manifest), times: None },
+                )?);
             }
             if due > context.now {
                 self.next = Some((frame, due));

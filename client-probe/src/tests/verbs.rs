@@ -252,7 +252,8 @@ fn viewers_that_stay_a_while_leave_and_their_times_are_written() {
     let file = std::env::temp_dir().join(format!("sluice-times-{}", std::process::id()));
     let line = format!("p load moqt://h/live/demo --viewers 4 --for 3s --ramp 1s --stay 1s --times {}", file.display());
     let Verb::Load(args) = verb(&line) else { panic!("another verb") };
-    let mut world = Wire::new(host(Loading::new(args, target()).unwrap(), &Memory::default()), Station::new(None).host());
+    let mut world =
+        Wire::new(host(Loading::new(args, target()).unwrap(), &Memory::default()), Station::new(None).host());
     world.run(ms(3100));
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();

@@ -38,7 +38,12 @@ impl Node {
 
     /// Parents that the track can do without, now that `ours` delivers, which was to take over from `old`: several may
     /// have been asked while links came and went.
-    pub(crate) fn surplus(&self, key: TrackKey, ours: SourceId, old: SessionId) -> Vec<(SourceId, SessionId, RequestId)> {
+    pub(crate) fn surplus(
+        &self,
+        key: TrackKey,
+        ours: SourceId,
+        old: SessionId,
+    ) -> Vec<(SourceId, SessionId, RequestId)> {
         let Some(track) = self.tracks.get(key) else { return Vec::new() };
         let due: Vec<SessionId> = self.candidates(track).iter().map(|candidate| candidate.session).collect();
         let is_ours = |source: &&Source| source.id == ours;

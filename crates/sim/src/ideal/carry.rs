@@ -83,10 +83,7 @@ impl World {
     }
 
     /// A parcel has come out of its link.
-    pub(super) fn arrive(&mut self, parcel: Parcel, survived: bool) {
-        if !survived {
-            return self.lost(parcel);
-        }
+    pub(super) fn arrive(&mut self, parcel: Parcel) {
         let Some(conn) = self.conns.get_mut(&parcel.conn) else { return };
         let end = &mut conn.ends[parcel.to];
         let host = &mut self.hosts[end.node.index()];
@@ -284,7 +281,7 @@ impl World {
 
     fn settle_stream(&mut self, id: ConnId, to: usize, stream: StreamId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.ends[to].streams.settle(stream, is_ours(stream, to)) {
+        if is_ours(stream, to) && conn.ends[to].streams.settle(stream) {
             self.tell_available(id, to, dir_of(stream));
         }
     }

@@ -242,12 +242,12 @@ impl Streams {
         if room < PACKET && self.in_flight > 0 { 0 } else { room }
     }
 
-    /// The bookkeeping of a stream that may have come to its end. Whether another one of its kind may be opened now
+    /// The bookkeeping of a stream of ours that may have come to its end. Whether another one of its kind may be opened now
     /// that was refused before.
-    pub(super) fn settle(&mut self, stream: StreamId, is_ours: bool) -> bool {
+    pub(super) fn settle(&mut self, stream: StreamId) -> bool {
         let sent = self.sending.get(&stream).is_none_or(|half| half.acked);
         let received = stream.is_uni() || self.receiving.get(&stream).is_some_and(|half| half.over);
-        if !is_ours || !sent || !received || self.sending.remove(&stream).is_none() {
+        if !sent || !received || self.sending.remove(&stream).is_none() {
             return false;
         }
         let kind = at(dir_of(stream));

@@ -123,8 +123,11 @@ impl World {
             Due::Timer(node, life) => self.timer(node, life),
             Due::GraceOver(node, life) => self.grace_over(node, life),
             Due::Arrive(parcel, token) => {
-                let survived = self.survives(&parcel, token);
-                self.arrive(parcel, survived);
+                if self.survives(&parcel, token) {
+                    self.arrive(parcel);
+                } else {
+                    self.lost(parcel);
+                }
             }
             Due::Read(parcel) => self.deliver(parcel),
             Due::Resend(parcel) => self.resend(parcel),

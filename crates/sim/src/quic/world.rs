@@ -179,13 +179,13 @@ impl World {
         }
     }
 
-    fn set_state(&mut self, link: LinkId, state: State) {
+    fn set_state(&self, link: LinkId, state: State) {
         for wire in self.wires[link.index()] {
             self.engine.net().set_state(wire, state);
         }
     }
 
-    fn set_ways(&mut self, link: LinkId, ways: [Direction; 2]) {
+    fn set_ways(&self, link: LinkId, ways: [Direction; 2]) {
         for (way, config) in ways.into_iter().enumerate() {
             let config = narrowed(&self.plan, link, way, config);
             self.engine.net().set(self.wires[link.index()][way], config);

@@ -131,7 +131,7 @@ impl Sender {
             match sink.write(stream, &mut rest) {
                 Ok(taken) if rest[0].is_empty() => {
                     self.written = (frame + 1, 0);
-                    if self.written.0 % per_stream == 0 {
+                    if self.written.0.is_multiple_of(per_stream) {
                         sink.finish(stream);
                         self.stream = None;
                     }
