@@ -3,6 +3,8 @@
 //! A seed that fails prints the command that replays it. More seeds, in the release profile:
 //! `SLUICE_SIM_SEEDS=100 cargo test --release -p sluice-sim --test quic -- --nocapture`.
 
+#![expect(clippy::panic, clippy::print_stdout, reason = "a test fails by panicking and shows its run when asked to")]
+
 mod support;
 
 use sluice_net::{Clock as _, SystemClock};

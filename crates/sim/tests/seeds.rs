@@ -3,6 +3,8 @@
 //! A seed that fails prints the command that replays it. More seeds than the test command takes:
 //! `SLUICE_SIM_SEEDS=10000 cargo test --release -p sluice-sim --test seeds -- --nocapture`.
 
+#![expect(clippy::panic, clippy::print_stdout, reason = "a test fails by panicking and shows its run when asked to")]
+
 use sluice_sim::{Report, run_seed};
 use std::env;
 
