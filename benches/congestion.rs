@@ -100,7 +100,7 @@ fn drop(args: &Args) -> anyhow::Result<()> {
     println!("|---|---|---|---|---|---|");
     for (name, profile) in chosen(args) {
         let drop = cases::drop(&profile, 1)?;
-        let recovery = drop.recovery.map_or("never".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
+        let recovery = drop.recovery.map_or_else(|| "never".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
         let (whole, all) = drop.groups;
         println!(
             "| {name} | {:.0} | {:.0} | {:.1} | {whole} of {all} | {recovery} |",
