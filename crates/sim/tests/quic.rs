@@ -65,6 +65,15 @@ fn seeds_that_once_failed_hold() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// `cargo test --release -p sluice-sim --test quic open -- --ignored`
+#[test]
+#[ignore = "fails: the congestion controller takes jitter for a queue of its own, as `jitter_is_not_taken_for_a_queue` \
+            in the library shows; these seeds belong to REGRESSIONS when it does not"]
+fn open_seeds_hold() {
+    let failures: Vec<String> = [20, 88].into_iter().filter_map(run).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn a_seed_replays() {
     let first = run_seed(1);

@@ -2,7 +2,7 @@
 
 use super::*;
 use sluice_net::Congestion;
-use sluice_netem::model::{Capacity, Queue, Rate, Span};
+use sluice_netem::model::{Capacity, Queue, Rate, Reorder, Span};
 
 fn live() -> Load {
     Load::Frames { bytes: 10_000, every: Duration::from_millis(40), per_stream: 25 }
@@ -58,4 +58,24 @@ fn a_seed_replays_packet_for_packet() {
     assert_eq!(first, hash(3));
     assert_eq!(first, hash(3));
     assert_ne!(first, hash(4));
+}
+
+/// A path of 9 to 101 ms that keeps its order, without loss and without a bottleneck, that is cut for 2 s: the burst
+/// after it fills the window, and the jitter is taken for a queue of ours. Seeds 20 and 88 of `tests/quic.rs` are this.
+#[test]
+#[ignore = "fails: frames are 1.1 s late at p99, the window is cut to its least and stays there; CUBIC has 140 ms"]
+fn jitter_is_not_taken_for_a_queue() {
+    let load = Load::Frames { bytes: 3_900, every: Duration::from_millis(53), per_stream: 7 };
+    let flow = Flow { receiver: TransportProfile::client(), ..Flow::new(TransportProfile::viewer(), load) };
+    let there = Direction::delayed(Span::from_millis(55)).with_jitter(Span::from_millis(46), Reorder::Keep);
+    let mut pair = Pair::new(1, [there, Direction::delayed(Span::from_millis(14))], vec![flow]).unwrap();
+    for (until, state) in [(10, State::Down), (12, State::Up), (40, State::Up)] {
+        pair.run_until(Duration::from_secs(until)).unwrap();
+        pair.set_state(state);
+    }
+    let healed = pair.frames(0).into_iter().filter(|frame| frame.due > Duration::from_secs(16));
+    let mut late: Vec<Duration> = healed.filter_map(|frame| frame.latency()).collect();
+    late.sort_unstable();
+    let p99 = late[late.len() * 99 / 100];
+    assert!(p99 < Duration::from_millis(300), "{p99:?}");
 }
