@@ -13,13 +13,11 @@ mod engine;
 mod net;
 pub mod pair;
 mod process;
-mod run;
 mod setup;
 mod world;
 
 pub use certs::CertError;
 pub use engine::EngineError;
-pub use run::{RunError, run};
 pub use world::World;
 
 use crate::actor::PlanError;

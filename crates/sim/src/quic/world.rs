@@ -240,12 +240,7 @@ impl World {
     /// What a link has counted, there and back.
     #[must_use]
     pub fn counters(&self, link: LinkId) -> [Counters; 2] {
-        self.counters_at(link.index())
-    }
-
-    /// The same by the place of the link.
-    pub(super) fn counters_at(&self, link: usize) -> [Counters; 2] {
-        self.wires[link].map(|wire| self.engine.net().counters(wire))
+        self.wires[link.index()].map(|wire| self.engine.net().counters(wire))
     }
 
     /// Turns of all shards so far.
