@@ -13,6 +13,7 @@ use sluice_moqt::TrackName;
 use sluice_moqt::error::{RequestCode, ResetCode};
 use sluice_moqt::transport::SessionId;
 use sluice_topology::PopId;
+use sluice_track::SourceId;
 use std::time::Instant;
 
 impl Node {
@@ -46,6 +47,15 @@ impl Node {
             Some(Hosted::Control(control)) => self.is_sibling(&control.peer),
             None => false,
         }
+    }
+
+    /// Whether a source of a track is another shard of this process.
+    pub(crate) fn is_of_sibling(&self, key: TrackKey, source: SourceId) -> bool {
+        let source = self.tracks.get(key).and_then(|track| track.sources.iter().find(|held| held.id == source));
+        source.is_some_and(|source| match source.kind {
+            SourceKind::Session(id, _) => self.is_sibling_session(id),
+            SourceKind::Local => false,
+        })
     }
 
     /// Whether `pop` is another shard of this process.

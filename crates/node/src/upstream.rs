@@ -364,6 +364,7 @@ impl Node {
         source: sluice_track::SourceId,
         error: &RequestError,
     ) {
+        let is_sibling = self.is_of_sibling(key, source);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.take_source(now, source);
         let was_offered = !track.upkeep.offered.is_empty();
@@ -381,7 +382,7 @@ impl Node {
         }
         self.note_path(key);
         if is_last {
-            self.metrics.upstream_retries_total += 1;
+            self.metrics.upstream_retries_total += u64::from(!is_sibling);
             self.on_no_source(now, key, error);
         }
     }

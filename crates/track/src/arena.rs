@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn a_block_is_retained_until_the_last_slice_is_gone() {
         let mut arena = Arena::new();
-        let (a, buffer) = arena.carve(BLOCK);
+        let (a, mut buffer) = arena.carve(BLOCK);
+        buffer.resize(BLOCK, 0);
         let slice = buffer.freeze();
         let others = [slice.slice(..1), slice.slice(9..)];
         drop(slice);
