@@ -166,7 +166,8 @@ impl Maker {
             config.push_str("[ingest]\ningest = \"on-demand\"\n");
         }
         if self.one_in(4) {
-            config.push_str("[limits]\nwindow_groups = 4\n");
+            // Groups may be as short as 50 ms: a window below what a lost packet takes would lose them, as it is told to.
+            config.push_str("[limits]\nwindow_groups = 16\n");
         }
         let starts = Some(self.millis(0..=800));
         let kind = Kind::Relay(Relay { role, origins, peers: Vec::new(), config });
