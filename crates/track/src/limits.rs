@@ -19,6 +19,9 @@ pub struct Limits {
     pub datagrams: usize,
     /// How old an object may be when its forwarding starts: MAX_CACHE_DURATION (draft-18 12.3).
     pub age: Option<Duration>,
+    /// How old groups become before they are evicted. The newest stays however old it is: a catalog is written once, and
+    /// whoever joins hours later needs it.
+    pub window: Option<Duration>,
     /// How long a hole or an abandoned half object is waited for before it counts as unknown.
     pub fill: Duration,
 }
@@ -33,7 +36,15 @@ impl Default for Limits {
             objects_per_group: 65_536,
             datagrams: 1_024,
             age: None,
+            window: None,
             fill: Duration::from_secs(2),
         }
+    }
+}
+
+impl Limits {
+    /// The age from which nothing but the newest group is held.
+    pub(crate) fn held_for(&self) -> Option<Duration> {
+        [self.age, self.window].into_iter().flatten().min()
     }
 }

@@ -250,13 +250,10 @@ impl Log {
 
     /// Age limits and the fill timeout; call when [`Log::poll_timeout`] has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(age) = self.limits.age {
-            while let Some((id, group)) = self.groups.first_key_value()
-                && now.saturating_duration_since(group.newest) >= age
-                && !group.is_written()
-            {
-                self.evict(*id);
-            }
+        while let Some((oldest, _)) = self.next_expiry().filter(|(_, at)| *at <= now) {
+            self.evict(oldest);
+        }
+        if let Some(age) = self.limits.held_for() {
             self.datagrams.expire(now, age, &mut self.arena);
         }
         let due: Vec<(u64, u64)> = self.waits.until.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
@@ -270,9 +267,16 @@ impl Log {
     /// When to call [`Log::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let oldest = self.groups.first_key_value().filter(|(_, group)| !group.is_written());
-        let aged = self.limits.age.and_then(|age| oldest.map(|(_, group)| group.newest + age));
+        let aged = self.next_expiry().map(|(_, at)| at);
         [aged, self.waits.next].into_iter().flatten().min()
+    }
+
+    /// The oldest group, and when it is too old.
+    fn next_expiry(&self) -> Option<(u64, Instant)> {
+        let (oldest, group) = self.groups.first_key_value().filter(|(_, group)| !group.is_written())?;
+        let window = self.limits.window.filter(|_| self.groups.len() > 1);
+        let age = [self.limits.age, window].into_iter().flatten().min()?;
+        Some((*oldest, group.newest + age))
     }
 
     // ---- for the writing and reading halves

@@ -206,7 +206,8 @@ impl Cursor {
         let timeouts = self.config.timeouts;
         // "the SUBGROUP_DELIVERY_TIMEOUT acts the same way as OBJECT_DELIVERY_TIMEOUT; if both are non-zero, the
         // smaller of the two is used" (draft-18 section 6).
-        let late = [timeouts.object, timeouts.subgroup, visit.log.limits().age].into_iter().filter_map(positive).min();
+        let held_for = visit.log.limits().held_for();
+        let late = [timeouts.object, timeouts.subgroup, held_for].into_iter().filter_map(positive).min();
         let stats = &mut self.tally.stats;
         while let Some((number, held)) = visit.log.datagrams.next_mut(self.seen.datagrams) {
             stats.dropped.evicted += number - self.seen.datagrams;

@@ -187,7 +187,7 @@ keys! {
     LIMIT_REQUESTS: "limits.requests_per_session" One RequestCap = Some("4096");
     /// Bytes kept of one track.
     LIMIT_WINDOW_BYTES: "limits.window_bytes" One WindowBytes = Some("64MiB");
-    /// Age of the oldest group kept of one track.
+    /// Age of the oldest group kept of one track; the newest stays for whoever joins.
     LIMIT_WINDOW_AGE: "limits.window_age" One WindowAge = Some("30s");
     /// Groups kept of one track.
     LIMIT_WINDOW_GROUPS: "limits.window_groups" One WindowGroups = Some("64");

@@ -170,7 +170,7 @@ fn track_limits(config: &Config) -> sluice_track::Limits {
     sluice_track::Limits {
         bytes: count(limits.window_bytes),
         groups: count(limits.window_groups),
-        age: Some(limits.window_age),
+        window: Some(limits.window_age),
         ..sluice_track::Limits::default()
     }
 }

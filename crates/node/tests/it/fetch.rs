@@ -133,6 +133,22 @@ fn a_standalone_fetch_of_what_is_held_is_served_in_order_from_the_log() {
     assert!(!w.c(publisher).events.iter().any(|event| matches!(event, Event::Fetch { .. })));
 }
 
+/// As with catalogs, which are published once: whoever joins after the window has passed gets them, too.
+#[test]
+fn what_was_published_last_is_there_for_a_late_join() {
+    let mut w = World::new();
+    let mut config = config("e1");
+    config.track.window = Some(secs(1));
+    let node = w.node(config);
+    let (publisher, first, late) = (w.client(node), w.client(node), w.client(node));
+    let (source, _) = w.live(publisher, first, &track("catalog"));
+    w.put_group(source, 7, 1);
+    w.pass(secs(40));
+    let request = w.subscribe(late, &track("catalog"), filter(Filter::LargestObject));
+    let fetch = w.join(late, request);
+    assert_eq!(w.locations(late, fetch), [(7, 0)]);
+}
+
 #[test]
 fn a_fetch_beyond_the_largest_object_is_an_invalid_range() {
     let mut w = World::new();

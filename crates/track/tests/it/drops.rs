@@ -174,6 +174,22 @@ fn max_cache_duration_must_keep_old_objects_from_being_started() {
 }
 
 #[test]
+fn the_newest_group_outlives_the_window() {
+    let limits = Limits { window: Some(ms(1_000)), ..Limits::default() };
+    let (now, mut log, mut sink) = (start(), Log::new(limits, 128), Sink::default());
+    put_group(&mut log, now, 1, 2);
+    assert_eq!(log.poll_timeout(), None, "nothing is to be evicted");
+    log.handle_timeout(now + ms(5_000));
+    let mut late = viewer(&log);
+    late.select(now + ms(5_000), &mut log, &mut sink);
+    assert_eq!(sink.locations(), [(1, 0), (1, 1)], "a catalog is there for whoever joins");
+    put_group(&mut log, now + ms(6_000), 2, 1);
+    assert_eq!(log.poll_timeout(), Some(now + ms(1_000)));
+    log.handle_timeout(now + ms(6_000));
+    assert_eq!((log.oldest_group(), log.poll_timeout()), (Some(2), None));
+}
+
+#[test]
 fn a_stopped_stream_is_reset_and_its_subgroup_left_out() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
     let mut cursor = viewer(&log);
