@@ -4,7 +4,7 @@
 use crate::harness::{skip, until};
 use sluice_netem::doctor::{self, Capability, Finding, Presence};
 use sluice_netem::lab::{self, Lab, LinkSpec, Medium, MediumChoice, Reach, Spec};
-use sluice_netem::model::{Direction, Key, Link, Loss, Ratio, Reason, Span, State, Verdict, Way};
+use sluice_netem::model::{Direction, Key, Link, Loss, Ratio, Reason, Sharing, Span, State, Verdict, Way};
 use sluice_netem::scenario::Engine;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
@@ -168,6 +168,7 @@ fn line(nodes: &[&str], conditions: &Direction) -> Spec {
         between: [ends[0].to_owned(), ends[1].to_owned()],
         forward: conditions.clone(),
         reverse: conditions.clone(),
+        sharing: Sharing::All,
     };
     Spec {
         seed: SEED,

@@ -99,7 +99,7 @@ impl Recorder {
         let snapshot = &audit.snapshot;
         let sample = NodeSample {
             at,
-            memory: snapshot.log_bytes as u64,
+            memory: (snapshot.log_bytes + snapshot.retained_bytes) as u64,
             held: (snapshot.sessions + snapshot.known_tracks) as u64,
         };
         self.relays.entry(node).or_default().samples.push(sample);
@@ -150,8 +150,8 @@ impl Recorder {
                 up: Counters::default(),
                 queue: Vec::new(),
             });
-            add(&mut evidence.down, &down);
-            add(&mut evidence.up, &up);
+            evidence.down.absorb(&down);
+            evidence.up.absorb(&up);
             evidence.queue.extend(self.queues.remove(&number).unwrap_or_default());
         }
         for link in links.values_mut() {
@@ -193,20 +193,6 @@ fn happened(cast: &Cast, course: Course) -> Vec<Happened> {
         }
     }
     happened.into_iter().map(|(event, at)| Happened { event, at, failed: None }).collect()
-}
-
-fn add(sum: &mut Counters, other: &Counters) {
-    for (sum, other) in [(&mut sum.offered, other.offered), (&mut sum.delivered, other.delivered)] {
-        sum.packets += other.packets;
-        sum.bytes += other.bytes;
-    }
-    sum.copies += other.copies;
-    sum.dropped.down += other.dropped.down;
-    sum.dropped.mtu += other.dropped.mtu;
-    sum.dropped.loss += other.dropped.loss;
-    sum.dropped.queue += other.dropped.queue;
-    sum.dropped.cut += other.dropped.cut;
-    sum.queued_max_us = sum.queued_max_us.max(other.queued_max_us);
 }
 
 /// The first track of a scenario's publisher is its video.

@@ -23,16 +23,17 @@ pub(super) struct Labs {
 }
 
 impl Labs {
-    /// Builds a lab for the scenario, with these links.
-    pub(super) fn new(scenario: &Scenario, seed: u64, links: &[Ways]) -> anyhow::Result<Self> {
+    /// Builds a lab for the scenario.
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> anyhow::Result<Self> {
         let names: Vec<String> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         let name = |id: NodeId| scenario.node(id).name.clone();
-        let link = |(link, ways): (&sluice_netem::scenario::Link, &Ways)| LinkSpec {
+        let link = |link: &sluice_netem::scenario::Link| LinkSpec {
             between: link.between.map(name),
-            forward: ways.down.clone(),
-            reverse: ways.up.clone(),
+            forward: link.ways.down.clone(),
+            reverse: link.ways.up.clone(),
+            sharing: super::sharing(scenario, link),
         };
-        let specs = scenario.links.iter().zip(links).map(link).collect();
+        let specs = scenario.links.iter().map(link).collect();
         let spec = Spec { seed, nodes: names.clone(), links: specs, ..Spec::default() };
         let lab = Lab::new(spec).context("building the lab")?;
         Ok(Self { lab, names })

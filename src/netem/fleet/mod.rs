@@ -7,8 +7,7 @@
 //!          ──> Evidence: what `client-probe --times`, logs, links and /proc say
 //! ```
 //!
-//! Viewers of one node are one process behind one link. Where the scenario gives each of them a link with a bottleneck
-//! of its own, that link is as wide as all of theirs together, and its queue as long.
+//! Viewers of one node are one process behind one socket. Their links are told apart by connection: each has its own.
 
 mod child;
 mod clients;
@@ -25,9 +24,9 @@ mod times;
 use folder::Folder;
 use place::Place;
 use run::Fleet;
-use sluice_netem::model::{Bottleneck, Capacity, Direction, Queue, Rate};
+use sluice_netem::model::Sharing;
 use sluice_netem::result::Evidence;
-use sluice_netem::scenario::{Engine, Role, Scenario, Ways};
+use sluice_netem::scenario::{Engine, Link, NodeId, Role, Scenario};
 use std::path::Path;
 
 pub(super) use run::Watcher;
@@ -43,66 +42,35 @@ pub(super) fn run(
     watcher: &mut Watcher<'_>,
 ) -> anyhow::Result<Evidence> {
     let folder = Folder::new(&scenario.name, keep)?;
-    let links: Vec<Ways> = scenario.links.iter().map(|link| shared(scenario, link.between, &link.ways)).collect();
     let place: Box<dyn Place> = match engine {
-        Engine::Lab => lab(scenario, seed, &links)?,
-        Engine::Proxy | Engine::Sim => Box::new(proxies::Proxies::new(scenario, seed, links)),
+        Engine::Lab => lab(scenario, seed)?,
+        Engine::Proxy | Engine::Sim => Box::new(proxies::Proxies::new(scenario, seed)),
     };
     Fleet::new(scenario, (engine, seed), place, folder).run(watcher)
 }
 
 #[cfg(target_os = "linux")]
-fn lab(scenario: &Scenario, seed: u64, links: &[Ways]) -> anyhow::Result<Box<dyn Place>> {
-    Ok(Box::new(labs::Labs::new(scenario, seed, links)?))
+fn lab(scenario: &Scenario, seed: u64) -> anyhow::Result<Box<dyn Place>> {
+    Ok(Box::new(labs::Labs::new(scenario, seed)?))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn lab(_: &Scenario, _: u64, _: &[Ways]) -> anyhow::Result<Box<dyn Place>> {
+fn lab(_: &Scenario, _: u64) -> anyhow::Result<Box<dyn Place>> {
     anyhow::bail!("the lab engine needs Linux: use --engine proxy or --engine sim")
 }
 
-/// The conditions of the one link that all viewers of a node share.
-fn shared(scenario: &Scenario, between: [sluice_netem::scenario::NodeId; 2], ways: &Ways) -> Ways {
-    let count = between.iter().filter_map(|id| match &scenario.node(*id).role {
-        Role::Viewers(viewers) => Some(viewers.count),
-        Role::Origin | Role::Edge | Role::Publisher(_) => None,
-    });
-    let count = count.max().unwrap_or(1);
-    Ways { down: widened(&ways.down, count), up: widened(&ways.up, count) }
-}
-
-fn widened(way: &Direction, count: u32) -> Direction {
-    let bottleneck = way.bottleneck.as_ref().map(|bottleneck| {
-        let capacity = match &bottleneck.capacity {
-            Capacity::Rate(rate) => Capacity::Rate(Rate::clamped(rate.bits().saturating_mul(count.into()))),
-            Capacity::Trace(trace) => Capacity::Trace(std::sync::Arc::clone(trace)),
-        };
-        let queue = match bottleneck.queue {
-            Queue::Time(span) => Queue::Time(span),
-            Queue::Bytes(bytes) => Queue::Bytes(bytes.saturating_mul(count.into())),
-        };
-        Bottleneck { capacity, queue }
-    });
-    Direction { bottleneck, ..way.clone() }
+/// Viewers of one node are one process with one socket, and have a link each.
+fn sharing(scenario: &Scenario, link: &Link) -> Sharing {
+    let is_crowd = |id: &NodeId| match &scenario.node(*id).role {
+        Role::Viewers(viewers) => viewers.count > 1,
+        Role::Origin | Role::Edge | Role::Publisher(_) => false,
+    };
+    if link.between.iter().any(is_crowd) { Sharing::Connection } else { Sharing::All }
 }
 
 /// Why an engine of processes cannot carry a scenario out.
 pub(super) fn lacks(scenario: &Scenario) -> Option<String> {
     use sluice_netem::scenario::Action;
     let event = scenario.events.iter().find(|event| matches!(event.action, Action::Clock(..) | Action::Rebind(_)));
-    if let Some(event) = event {
-        return Some(format!("`{}` happens in virtual time only", event.label));
-    }
-    let traced = |way: &Direction| {
-        way.bottleneck.as_ref().is_some_and(|bottleneck| matches!(bottleneck.capacity, Capacity::Trace(_)))
-    };
-    let crowd = |id| match &scenario.node(id).role {
-        Role::Viewers(viewers) => viewers.count > 1,
-        Role::Origin | Role::Edge | Role::Publisher(_) => false,
-    };
-    let link = scenario
-        .links
-        .iter()
-        .find(|link| link.between.into_iter().any(crowd) && (traced(&link.ways.down) || traced(&link.ways.up)));
-    link.map(|link| format!("the viewers behind `{}` would share one trace", link.name))
+    event.map(|event| format!("`{}` happens in virtual time only", event.label))
 }

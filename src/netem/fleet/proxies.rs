@@ -3,7 +3,7 @@
 use super::child::{Here, Running};
 use super::place::{Addresses, Dial, LinkState, Place};
 use anyhow::Context as _;
-use sluice_netem::model::{State, Way};
+use sluice_netem::model::{Sharing, State, Way};
 use sluice_netem::proxy::{Config, Handle, Lateness, Proxy};
 use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,10 +13,8 @@ use std::thread::{self, JoinHandle};
 /// Forwarders, one per link.
 #[derive(Debug)]
 pub(super) struct Proxies {
-    /// The links as this engine lays them.
-    links: Vec<Ways>,
-    /// First ends of the links.
-    first: Vec<NodeId>,
+    /// The first end of each link, its conditions, and whose packets share it.
+    links: Vec<(NodeId, Ways, Sharing)>,
     seed: u64,
     laid: Vec<Laid>,
 }
@@ -43,20 +41,21 @@ impl Laid {
 }
 
 impl Proxies {
-    pub(super) fn new(scenario: &Scenario, seed: u64, links: Vec<Ways>) -> Self {
-        let first = scenario.links.iter().map(|link| link.between[0]).collect();
-        Self { links, first, seed, laid: Vec::new() }
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let links = scenario.links.iter();
+        let links = links.map(|link| (link.between[0], link.ways.clone(), super::sharing(scenario, link))).collect();
+        Self { links, seed, laid: Vec::new() }
     }
 
     fn lay(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
-        let ways = self.links.get(dial.link.0).cloned().unwrap_or_default();
-        let clients = if self.first.get(dial.link.0) == Some(&dial.from) { Way::Forward } else { Way::Reverse };
+        let (first, ways, sharing) = self.links.get(dial.link.0).cloned().context("the scenario has the link")?;
+        let clients = if first == dial.from { Way::Forward } else { Way::Reverse };
         let (forward, reverse) = match clients {
             Way::Forward => (ways.down, ways.up),
             Way::Reverse => (ways.up, ways.down),
         };
         let link = u32::try_from(dial.link.0).unwrap_or(u32::MAX);
-        let config = Config { seed: self.seed, link, ..Config::new(forward, reverse) };
+        let config = Config { seed: self.seed, link, sharing, ..Config::new(forward, reverse) };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let proxy = Proxy::bind(listen, dial.at, config)?;
         let (at, handle) = (proxy.local_addr(), proxy.handle());

@@ -185,10 +185,7 @@ impl<'a> Fleet<'a> {
         match action {
             Action::Down(links) => links.iter().try_for_each(|link| self.place.set_state(*link, State::Down)),
             Action::Up(links) => links.iter().try_for_each(|link| self.place.set_state(*link, State::Up)),
-            Action::Set(link, ways) => {
-                let between = self.scenario.link(*link).between;
-                self.place.set(*link, &super::shared(self.scenario, between, ways))
-            }
+            Action::Set(link, ways) => self.place.set(*link, ways),
             Action::Kill(node) => self.kill(*node, now),
             Action::Restart(node) => {
                 self.kill(*node, now)?;

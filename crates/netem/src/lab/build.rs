@@ -10,7 +10,7 @@ use super::process::Process;
 use super::spec::{LinkSpec, Medium, MediumChoice, Plan, Reach, Spec, link_address, node_address};
 use super::sys;
 use super::ways::Ways;
-use crate::model::{Key, Link, Way};
+use crate::model::{Direction, Key, Lanes, Link, Way};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -185,8 +185,9 @@ fn connect(plan: &Plan, reach: Reach, nodes: &[Namespace]) -> Result<(), LabErro
 
 fn ways(seed: u64, number: usize, link: &LinkSpec) -> Ways {
     let number = u32::try_from(number).expect("links were counted against their limit");
-    Ways::new([
-        Link::new(Key::new(seed, number, Way::Forward), link.forward.clone()),
-        Link::new(Key::new(seed, number, Way::Reverse), link.reverse.clone()),
-    ])
+    let lanes = |way, config: &Direction| {
+        let key = Key::new(seed, number, way);
+        Lanes::new(key, Link::new(key, config.clone()), link.sharing)
+    };
+    Ways::new([lanes(Way::Forward, &link.forward), lanes(Way::Reverse, &link.reverse)])
 }

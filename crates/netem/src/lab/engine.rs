@@ -11,7 +11,7 @@ use super::sys;
 use super::ways::Ways;
 use crate::clock::Clock;
 use crate::lateness::{Distribution, Lateness};
-use crate::model::{Token, Verdict};
+use crate::model::{Delivery, Ticket};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, write};
@@ -222,7 +222,7 @@ impl Density {
 struct Worker<'a> {
     ports: &'a [Port],
     shared: &'a Shared,
-    flight: Flight<Token>,
+    flight: Flight<Ticket>,
     /// Which ports have packets.
     ready: Vec<bool>,
     /// When the last packet left.
@@ -273,18 +273,18 @@ impl Worker<'_> {
             state.tally.foreign += 1;
             return self.flight.release(slot);
         }
-        match state.links[port / 2].at_end(port % 2).offer(now, length - header) {
-            Verdict::Drop(_) => self.flight.release(slot),
-            Verdict::Deliver { at, copy, queued: _, token } => {
-                if let Some(at) = copy {
-                    match self.flight.copy(slot) {
-                        Some(slot) => self.flight.launch(Packet { at, port: out, slot, length, token }),
-                        None => state.tally.overflow += 1,
-                    }
-                }
-                self.flight.launch(Packet { at, port: out, slot, length, token });
+        let bytes = &self.flight.bytes(slot)[header..length];
+        let lanes = state.links[port / 2].at_end(port % 2);
+        let Some(Delivery { at, copy, ticket: token }) = lanes.offer(now, datagram(bytes), bytes.len()) else {
+            return self.flight.release(slot);
+        };
+        if let Some(at) = copy {
+            match self.flight.copy(slot) {
+                Some(slot) => self.flight.launch(Packet { at, port: out, slot, length, token }),
+                None => state.tally.overflow += 1,
             }
         }
+        self.flight.launch(Packet { at, port: out, slot, length, token });
     }
 
     /// Empties a port for whose packets there is no room: left waiting they would come late, and nobody would know.
@@ -329,6 +329,16 @@ impl Worker<'_> {
             Some(next) => next.saturating_sub(now + SPIN),
         }
     }
+}
+
+/// What an IPv4 packet carries over UDP; nothing where it carries something else.
+fn datagram(packet: &[u8]) -> &[u8] {
+    const PROTOCOL_AT: usize = 9;
+    const UDP: u8 = 17;
+    const UDP_HEADER: usize = 8;
+    let words = packet.first().map_or(0, |first| usize::from(first & 0x0f));
+    let is_udp = packet.get(PROTOCOL_AT) == Some(&UDP);
+    packet.get(words * 4 + UDP_HEADER..).filter(|_| is_udp).unwrap_or_default()
 }
 
 /// Whether an error means only that there is nothing to read.

@@ -18,11 +18,12 @@
 //!
 //! ```no_run
 //! use sluice_netem::lab::{Lab, LinkSpec, Spec};
-//! use sluice_netem::model::{Direction, Span};
+//! use sluice_netem::model::{Direction, Sharing, Span};
 //! use std::process::Command;
 //!
 //! let way = Direction::delayed(Span::from_millis(20));
-//! let link = LinkSpec { between: ["a".into(), "b".into()], forward: way.clone(), reverse: way };
+//! let between = ["a".into(), "b".into()];
+//! let link = LinkSpec { between, forward: way.clone(), reverse: way, sharing: Sharing::All };
 //! let lab = Lab::new(Spec { nodes: vec!["a".into(), "b".into()], links: vec![link], ..Spec::default() })?;
 //! let there = lab.address("a", "b").expect("they are neighbours");
 //! let mut ping = Command::new("ping");

@@ -3,7 +3,7 @@
 use super::build::Lab;
 use super::error::LabError;
 use super::spec::{LinkSpec, Medium, MediumChoice, Priority, Spec};
-use crate::model::Direction;
+use crate::model::{Direction, Sharing};
 use crate::selftest::{self, SelfTest, Stream, Trial};
 use rustix::net::sockopt;
 use std::io;
@@ -49,7 +49,8 @@ pub fn self_test(medium: MediumChoice, priority: Priority) -> Result<SelfTest, S
 /// Two nodes and a link.
 fn pair(conditions: Direction, medium: MediumChoice, priority: Priority) -> Result<Lab, LabError> {
     let between = ["a".to_owned(), "b".to_owned()];
-    let link = LinkSpec { between: between.clone(), forward: conditions, reverse: Direction::default() };
+    let reverse = Direction::default();
+    let link = LinkSpec { between: between.clone(), forward: conditions, reverse, sharing: Sharing::All };
     Lab::new(Spec { seed: 1, nodes: between.into(), links: vec![link], medium, priority, ..Spec::default() })
 }
 

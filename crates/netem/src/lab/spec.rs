@@ -1,6 +1,6 @@
 //! What a lab consists of, and the plan made of it: addresses and routes. Pure.
 
-use crate::model::Direction;
+use crate::model::{Direction, Sharing};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -40,6 +40,8 @@ pub struct LinkSpec {
     pub forward: Direction,
     /// What happens from the second to the first.
     pub reverse: Direction,
+    /// Whether all that passes shares it, or each connection has one like it.
+    pub sharing: Sharing,
 }
 
 /// How far packets go.
@@ -239,6 +241,7 @@ mod tests {
             between: [(*a).to_owned(), (*b).to_owned()],
             forward: Direction::default(),
             reverse: Direction::default(),
+            sharing: Sharing::All,
         };
         Spec {
             nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),

@@ -1,12 +1,12 @@
 //! A link as the engine has it: two directions that go down together.
 
-use crate::model::{Counters, Link, State, Way};
+use crate::model::{Counters, Lanes, State, Way};
 use std::time::Duration;
 
 /// Both directions of a link, from its first end and from its second.
 #[derive(Debug)]
 pub(super) struct Ways {
-    links: [Link; 2],
+    links: [Lanes; 2],
     /// What was asked of the link itself.
     own: State,
     /// What a partition asks of it.
@@ -14,16 +14,16 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn new(links: [Link; 2]) -> Self {
+    pub(super) fn new(links: [Lanes; 2]) -> Self {
         Self { links, own: State::Up, partition: State::Up }
     }
 
     /// The direction of packets that come from the first end (0) or the second (1).
-    pub(super) fn at_end(&mut self, end: usize) -> &mut Link {
+    pub(super) fn at_end(&mut self, end: usize) -> &mut Lanes {
         &mut self.links[end]
     }
 
-    pub(super) fn way(&mut self, way: Way) -> &mut Link {
+    pub(super) fn way(&mut self, way: Way) -> &mut Lanes {
         match way {
             Way::Forward => &mut self.links[0],
             Way::Reverse => &mut self.links[1],
@@ -44,7 +44,7 @@ impl Ways {
     }
 
     pub(super) fn counters(&self) -> [Counters; 2] {
-        self.links.each_ref().map(Link::counters)
+        self.links.each_ref().map(Lanes::counters)
     }
 
     /// How long a packet that came now would wait before a bottleneck; the longer of both ways.
@@ -66,13 +66,16 @@ impl Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Direction, Key};
+    use crate::model::{Direction, Key, Link, Sharing};
 
     #[test]
     fn a_link_is_up_when_nobody_wants_it_down() {
-        let link = |way| Link::new(Key::new(1, 0, way), Direction::default());
+        let link = |way| {
+            let key = Key::new(1, 0, way);
+            Lanes::new(key, Link::new(key, Direction::default()), Sharing::All)
+        };
         let mut ways = Ways::new([link(Way::Forward), link(Way::Reverse)]);
-        let states = |ways: &Ways| ways.links.each_ref().map(Link::state);
+        let states = |ways: &Ways| ways.links.each_ref().map(Lanes::state);
         ways.set_state(Duration::ZERO, State::Down);
         ways.set_cut(Duration::ZERO, State::Down);
         ways.set_cut(Duration::ZERO, State::Up);

@@ -35,6 +35,11 @@ impl Server {
         Self { free_at: Duration::ZERO, place: Place::new(Duration::ZERO, Duration::ZERO) }
     }
 
+    /// Another one at the same place of its trace, with nothing that waits.
+    pub(super) const fn sibling(&self) -> Self {
+        Self { free_at: Duration::ZERO, place: Place::new(self.place.start, Duration::ZERO) }
+    }
+
     /// Forgets what waits: the link is cut.
     pub(super) const fn clear(&mut self, now: Duration) {
         self.free_at = now;

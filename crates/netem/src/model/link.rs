@@ -110,8 +110,12 @@ pub struct Tally {
 
 impl Tally {
     const fn add(&mut self, bytes: u64) {
-        self.packets += 1;
-        self.bytes += bytes;
+        self.absorb(Self { packets: 1, bytes });
+    }
+
+    const fn absorb(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
     }
 }
 
@@ -137,6 +141,14 @@ impl Dropped {
         self.down + self.mtu + self.loss + self.queue + self.cut
     }
 
+    const fn absorb(&mut self, other: &Self) {
+        self.down += other.down;
+        self.mtu += other.mtu;
+        self.loss += other.loss;
+        self.queue += other.queue;
+        self.cut += other.cut;
+    }
+
     const fn add(&mut self, reason: Reason) {
         let counter = match reason {
             Reason::Down => &mut self.down,
@@ -150,6 +162,17 @@ impl Dropped {
 }
 
 impl Counters {
+    /// Adds what another link has counted.
+    pub const fn absorb(&mut self, other: &Self) {
+        self.offered.absorb(other.offered);
+        self.delivered.absorb(other.delivered);
+        self.copies += other.copies;
+        self.dropped.absorb(&other.dropped);
+        if other.queued_max_us > self.queued_max_us {
+            self.queued_max_us = other.queued_max_us;
+        }
+    }
+
     /// Packets and copies under way: neither arrived nor dropped.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {
@@ -173,6 +196,13 @@ impl Link {
             packet: 0,
             counters: Counters::default(),
         }
+    }
+
+    /// Another link under the same conditions, now and later, that nothing has passed yet.
+    pub(super) fn sibling(&self, key: Key) -> Self {
+        let (config, program) = (self.config.clone(), self.program.clone());
+        let (server, cuts, state) = (self.server.sibling(), self.cuts, self.state);
+        Self { program, server, cuts, state, ..Self::new(key, config) }
     }
 
     /// What becomes of the next packet, which comes at `now` and has `bytes` with its IP header.

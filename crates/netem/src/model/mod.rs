@@ -7,6 +7,7 @@
 mod bottleneck;
 mod config;
 mod draw;
+mod lanes;
 mod link;
 mod loss;
 mod program;
@@ -16,6 +17,8 @@ mod units;
 pub use config::{Bottleneck, Capacity, Direction, GilbertElliott, Jitter, Loss, Reorder, State, Way};
 pub use draw::Key;
 pub(crate) use draw::Sequence;
+pub use lanes::Sharing;
+pub(crate) use lanes::{Delivery, Lanes, Ticket};
 pub use link::{Counters, Dropped, Link, Reason, Tally, Token, Verdict};
 pub use program::{Change, Program, Step};
 pub use trace::{OPPORTUNITIES_MAX, OPPORTUNITY_BYTES, Trace, TraceError};

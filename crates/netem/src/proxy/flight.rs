@@ -1,7 +1,7 @@
 //! Packets under way: their bytes in a pool, their times in a heap.
 
 use super::clients::ClientId;
-use crate::model::{Token, Way};
+use crate::model::{Ticket, Way};
 use quinn_udp::EcnCodepoint;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,7 +21,7 @@ pub(super) struct Packet {
     /// When it is to arrive.
     pub(super) at: Duration,
     /// What the model knows it by.
-    pub(super) token: Token,
+    pub(super) ticket: Ticket,
     pub(super) leg: Leg,
 }
 
@@ -105,19 +105,17 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Direction, Key, Link, Verdict};
+    use crate::model::{Direction, Key, Lanes, Link, Sharing};
 
-    fn token() -> Token {
-        let mut link = Link::new(Key::new(0, 0, Way::Forward), Direction::default());
-        match link.offer(Duration::ZERO, 1) {
-            Verdict::Deliver { token, .. } => token,
-            Verdict::Drop(reason) => panic!("{reason:?}"),
-        }
+    fn ticket() -> Ticket {
+        let key = Key::new(0, 0, Way::Forward);
+        let mut lanes = Lanes::new(key, Link::new(key, Direction::default()), Sharing::All);
+        lanes.offer(Duration::ZERO, &[], 1).expect("a perfect wire").ticket
     }
 
     fn packet(millis: u64) -> Packet {
         let leg = Leg { way: Way::Forward, client: ClientId::NONE, ecn: None };
-        Packet { at: Duration::from_millis(millis), token: token(), leg }
+        Packet { at: Duration::from_millis(millis), ticket: ticket(), leg }
     }
 
     fn landed(flight: &mut Flight, millis: u64) -> Vec<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::lateness::{Distribution, Lateness};
-use crate::model::{Counters, Direction, Link, Program, State, Way};
+use crate::model::{Counters, Direction, Lanes, Program, State, Way};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,14 +60,14 @@ pub(super) struct Shared {
 /// The two directions of the link, and what is known of them.
 #[derive(Debug)]
 pub(super) struct Conditions {
-    pub(super) forward: Link,
-    pub(super) reverse: Link,
+    pub(super) forward: Lanes,
+    pub(super) reverse: Lanes,
     pub(super) late: Distribution,
     pub(super) tally: Tally,
 }
 
 impl Conditions {
-    pub(super) const fn link(&mut self, way: Way) -> &mut Link {
+    pub(super) const fn link(&mut self, way: Way) -> &mut Lanes {
         match way {
             Way::Forward => &mut self.forward,
             Way::Reverse => &mut self.reverse,
@@ -76,7 +76,7 @@ impl Conditions {
 }
 
 impl Shared {
-    pub(super) fn new(forward: Link, reverse: Link) -> Arc<Self> {
+    pub(super) fn new(forward: Lanes, reverse: Lanes) -> Arc<Self> {
         let state = Conditions { forward, reverse, late: Distribution::new(), tally: Tally::default() };
         let (stopping, waiting) = (AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self { clock: Clock::start(), stopping, waiting, state: Mutex::new(state) })
@@ -120,12 +120,12 @@ impl Handle {
 
     /// Changes the conditions of one way from now on. Ends a program there.
     pub fn set(&self, way: Way, config: Direction) {
-        self.change(|state, now| state.link(way).set(now, config));
+        self.change(|state, now| state.link(way).set(now, &config));
     }
 
     /// Lets `program` change the conditions of one way from now on.
     pub fn run_program(&self, way: Way, program: Program) {
-        self.change(|state, now| state.link(way).run_program(now, program));
+        self.change(|state, now| state.link(way).run_program(now, &program));
     }
 
     /// Takes the link down or up, both ways. What is under way when it goes down is lost.

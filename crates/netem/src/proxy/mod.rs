@@ -7,7 +7,7 @@
 //!                    one pair of links
 //! ```
 //!
-//! All clients share one link. The server sees each client by a socket of its own, so that it can tell them apart.
+//! All clients share one link, unless each connection is to have its own. The server sees each client by a socket of its own, so that it can tell them apart.
 //! Sizes count with IP and UDP headers, as on the wire. The delay counts from the kernel's receive stamp where the system
 //! has one, so that a proxy that got no CPU for a while makes packets late only by what exceeds the delay; how late
 //! they left is in the [`Report`].
@@ -42,7 +42,7 @@ pub use handle::{Handle, Report, Tally};
 pub(crate) use port::{Batch, Port, datagrams};
 pub(crate) use wait::{Precise, until_ready};
 
-use crate::model::{Direction, Key, Link, Span, Way};
+use crate::model::{Direction, Key, Lanes, Link, Sharing, Span, Way};
 use handle::Shared;
 use std::io;
 use std::net::SocketAddr;
@@ -60,6 +60,8 @@ pub struct Config {
     pub seed: u64,
     /// Number of the link in its scenario; part of the seed.
     pub link: u32,
+    /// Whether all packets share the link, or each connection has one like it.
+    pub sharing: Sharing,
     /// Clients at once; packets of others are thrown away.
     pub clients_max: usize,
     /// A client is forgotten when nothing came from it or for it for so long.
@@ -67,11 +69,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The conditions of both ways, with seed 0, at most 512 clients, forgotten after two minutes.
+    /// The conditions of both ways, shared by all, with seed 0, at most 512 clients, forgotten after two minutes.
     #[must_use]
     pub const fn new(forward: Direction, reverse: Direction) -> Self {
         // 512 sockets fit into the 1024 descriptors that most systems allow a process.
-        Self { forward, reverse, seed: 0, link: 0, clients_max: 512, client_idle: Span::from_millis(120_000) }
+        let (sharing, client_idle) = (Sharing::All, Span::from_millis(120_000));
+        Self { forward, reverse, seed: 0, link: 0, sharing, clients_max: 512, client_idle }
     }
 }
 
@@ -128,9 +131,12 @@ impl Proxy {
         let refused = |source| ProxyError::Listen { addr: listen, source };
         let port = Port::bind(listen).map_err(refused)?;
         let local = port.local_addr().map_err(refused)?;
-        let Config { forward, reverse, seed, link, clients_max, client_idle } = config;
-        let key = |way| Key::new(seed, link, way);
-        let shared = Shared::new(Link::new(key(Way::Forward), forward), Link::new(key(Way::Reverse), reverse));
+        let Config { forward, reverse, seed, link, sharing, clients_max, client_idle } = config;
+        let lanes = |way, config| {
+            let key = Key::new(seed, link, way);
+            Lanes::new(key, Link::new(key, config), sharing)
+        };
+        let shared = Shared::new(lanes(Way::Forward, forward), lanes(Way::Reverse, reverse));
         let worker = Worker::new(port, to, (clients_max, client_idle.get()), Arc::clone(&shared));
         Ok(Self { worker, shared, local })
     }

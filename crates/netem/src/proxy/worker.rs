@@ -6,7 +6,7 @@ use super::handle::{Conditions, Shared};
 use super::outbox::{Doors, Outbox};
 use super::port::{Batch, Port, datagrams};
 use super::wait::{Precise, cpu_us, until_ready};
-use crate::model::{Verdict, Way, packet_bytes};
+use crate::model::{Delivery, Way, packet_bytes};
 use quinn_udp::RecvMeta;
 use std::io;
 use std::net::SocketAddr;
@@ -172,10 +172,11 @@ impl Worker {
         let Arrival { at: now, leg, meta } = arrival;
         for datagram in datagrams(meta, message) {
             self.pace.moved += 1;
-            let verdict = state.link(leg.way).offer(now, packet_bytes(datagram.len(), &self.to));
-            let Verdict::Deliver { at, copy, queued: _, token } = verdict else { continue };
+            let bytes = packet_bytes(datagram.len(), &self.to);
+            let delivery = state.link(leg.way).offer(now, datagram, bytes);
+            let Some(Delivery { at, copy, ticket }) = delivery else { continue };
             for at in [Some(at), copy].into_iter().flatten() {
-                let launched = self.flight.launch(Packet { at, token, leg }, datagram);
+                let launched = self.flight.launch(Packet { at, ticket, leg }, datagram);
                 state.tally.overflow += u64::from(launched.is_err());
             }
         }
@@ -200,12 +201,12 @@ impl Worker {
         let (outbox, moved) = (&mut self.outbox, &mut self.pace.moved);
         let mut land = |packet: Packet, bytes: &[u8]| {
             *moved += 1;
-            let Packet { at, token, leg } = packet;
+            let Packet { at, ticket, leg } = packet;
             let link = match leg.way {
                 Way::Forward => &mut *forward,
                 Way::Reverse => &mut *reverse,
             };
-            if !link.arrives(at, token) {
+            if !link.arrives(at, ticket) {
                 return;
             }
             if !outbox.takes(leg, bytes.len(), doors.segments_max(leg)) {

@@ -132,7 +132,8 @@ pub struct NodeEvidence {
 pub struct NodeSample {
     /// When.
     pub at: Duration,
-    /// Bytes: resident memory of a process; logs and send buffers in a simulation.
+    /// Bytes: resident memory of a process; in a simulation media in logs, and media that logs have dropped and
+    /// transports hold.
     pub memory: u64,
     /// Descriptors of a process; sessions and tracks in a simulation.
     pub held: u64,

@@ -1,0 +1,249 @@
+//! Many links that an engine sees as one: behind one address each connection has a link of its own.
+
+use super::link::{Counters, Link, Token, Verdict};
+use super::{Direction, Key, Program, State};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Connections with a link of their own; those that come on top share one.
+const LANES_MAX: usize = 65_536;
+/// Bytes of a QUIC connection id that tell connections apart.
+const ID_BYTES: usize = 8;
+/// The first bit of a QUIC packet with a long header: one of a handshake, which tells how long its ids are.
+const LONG_HEADER: u8 = 0x80;
+/// In a long header, bytes before the length of the destination's id: the first, and four of a version.
+const VERSION_BYTES: usize = 4;
+
+/// Whose packets share a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Sharing {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of one QUIC connection: clients behind one socket have a link each, as if each had a socket of its own.
+    /// Connections whose handshake did not pass, or whose ids have less than 8 bytes, share one.
+    Connection,
+}
+
+/// One direction of a link, or of a link per connection. Pure, as [`Link`].
+#[derive(Debug, Clone)]
+pub(crate) struct Lanes {
+    key: Key,
+    sharing: Sharing,
+    /// For packets of no known connection.
+    common: Link,
+    /// By connection.
+    own: BTreeMap<u64, Link>,
+}
+
+/// A packet under way, as [`Lanes`] know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    connection: Option<u64>,
+    token: Token,
+}
+
+/// What becomes of a packet: [`Verdict`], as far as an engine needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// When it arrives, unless the link is cut meanwhile.
+    pub(crate) at: Duration,
+    /// When a copy of it does.
+    pub(crate) copy: Option<Duration>,
+    /// What to ask [`Lanes::arrives`] with, for both.
+    pub(crate) ticket: Ticket,
+}
+
+impl Lanes {
+    /// Links that are up.
+    pub(crate) const fn new(key: Key, link: Link, sharing: Sharing) -> Self {
+        Self { key, sharing, common: link, own: BTreeMap::new() }
+    }
+
+    /// What becomes of the next packet, which comes at `now`, carries `datagram` over UDP and has `bytes` with its IP
+    /// header; `None`: it is gone.
+    pub(crate) fn offer(&mut self, now: Duration, datagram: &[u8], bytes: usize) -> Option<Delivery> {
+        let connection = match self.sharing {
+            Sharing::All => None,
+            Sharing::Connection => self.connection(datagram),
+        };
+        match self.link(connection).offer(now, bytes) {
+            Verdict::Drop(_) => None,
+            Verdict::Deliver { at, copy, queued: _, token } => {
+                Some(Delivery { at, copy, ticket: Ticket { connection, token } })
+            }
+        }
+    }
+
+    /// As [`Link::arrives`].
+    pub(crate) fn arrives(&mut self, due: Duration, ticket: Ticket) -> bool {
+        self.link(ticket.connection).arrives(due, ticket.token)
+    }
+
+    /// As [`Link::set`], of all of them and those to come.
+    pub(crate) fn set(&mut self, now: Duration, config: &Direction) {
+        self.all_mut().for_each(|link| link.set(now, config.clone()));
+    }
+
+    /// As [`Link::set_state`], likewise.
+    pub(crate) fn set_state(&mut self, now: Duration, state: State) {
+        self.all_mut().for_each(|link| link.set_state(now, state));
+    }
+
+    /// As [`Link::run_program`], likewise.
+    pub(crate) fn run_program(&mut self, now: Duration, program: &Program) {
+        self.all_mut().for_each(|link| link.run_program(now, program.clone()));
+    }
+
+    /// As [`Link::backlog`], where it is longest.
+    pub(crate) fn backlog(&self, now: Duration) -> Duration {
+        self.all().map(|link| link.backlog(now)).max().unwrap_or_default()
+    }
+
+    /// What all of them have done.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.all().for_each(|link| sum.absorb(&link.counters()));
+        sum
+    }
+
+    fn link(&mut self, connection: Option<u64>) -> &mut Link {
+        let own = connection.and_then(|connection| self.own.get_mut(&connection));
+        own.unwrap_or(&mut self.common)
+    }
+
+    /// The connection of a datagram, if it has a link of its own; one that begins is given one.
+    fn connection(&mut self, datagram: &[u8]) -> Option<u64> {
+        let (connection, header) = destination(datagram)?;
+        if self.own.contains_key(&connection) {
+            return Some(connection);
+        }
+        let number = u32::try_from(self.own.len()).ok().filter(|_| self.own.len() < LANES_MAX)?;
+        match header {
+            // Without a handshake there is no telling whether these bytes are an id.
+            Header::Short => None,
+            Header::Long => {
+                let place = self.key.link ^ (number + 1).rotate_left(u32::BITS / 2);
+                let key = Key::new(self.key.seed, place, self.key.way);
+                self.own.insert(connection, self.common.sibling(key));
+                Some(connection)
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Link> {
+        std::iter::once(&self.common).chain(self.own.values())
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        std::iter::once(&mut self.common).chain(self.own.values_mut())
+    }
+
+    /// Whether it carries anything.
+    #[cfg(test)]
+    pub(crate) const fn state(&self) -> State {
+        self.common.state()
+    }
+}
+
+/// Forms of QUIC packets (RFC 9000 17.2, 17.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Long,
+    Short,
+}
+
+/// Where the id of the destination stands in a datagram's first packet, as a number.
+fn destination(datagram: &[u8]) -> Option<(u64, Header)> {
+    let (first, rest) = datagram.split_first()?;
+    let (id, header) = if first & LONG_HEADER == 0 {
+        (rest, Header::Short)
+    } else {
+        let (length, id) = rest.get(VERSION_BYTES..)?.split_first()?;
+        (id.get(..usize::from(*length))?, Header::Long)
+    };
+    id.first_chunk::<ID_BYTES>().map(|id| (u64::from_be_bytes(*id), header))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Capacity, Queue, Rate, Span, Way};
+
+    const KEY: Key = Key::new(7, 3, Way::Forward);
+    const BYTES: usize = 1250;
+
+    /// 10 ms per packet.
+    fn megabit() -> Direction {
+        Direction::default().with_bottleneck(Capacity::Rate(Rate::megabits(1)), Queue::Time(Span::from_millis(500)))
+    }
+
+    fn lanes(sharing: Sharing) -> Lanes {
+        Lanes::new(KEY, Link::new(KEY, megabit()), sharing)
+    }
+
+    fn handshake(id: u8) -> Vec<u8> {
+        [&[0xc0, 0, 0, 0, 1, 10][..], &[id; 10], &[0; 40]].concat()
+    }
+
+    fn short(id: u8) -> Vec<u8> {
+        [&[0x40][..], &[id; 10], &[0; 40]].concat()
+    }
+
+    fn arrives(lanes: &mut Lanes, at: u64, datagram: &[u8]) -> Option<u128> {
+        let delivery = lanes.offer(Duration::from_millis(at), datagram, BYTES)?;
+        lanes.arrives(delivery.at, delivery.ticket).then_some(delivery.at.as_millis())
+    }
+
+    #[test]
+    fn connections_do_not_wait_for_each_other() {
+        let mut own = lanes(Sharing::Connection);
+        let mut came = |datagram: &[u8]| arrives(&mut own, 0, datagram);
+        assert_eq!([came(&handshake(1)), came(&short(1)), came(&short(1))], [Some(10), Some(20), Some(30)]);
+        assert_eq!([came(&handshake(2)), came(&short(2))], [Some(10), Some(20)]);
+        let mut all = lanes(Sharing::All);
+        let mut came = |datagram: &[u8]| arrives(&mut all, 0, datagram);
+        assert_eq!([came(&handshake(1)), came(&handshake(2)), came(&short(2))], [Some(10), Some(20), Some(30)]);
+        assert_eq!(own.counters().delivered.packets, 5);
+        assert_eq!(own.counters().offered, all_packets(5));
+        assert_eq!(own.backlog(Duration::ZERO), Duration::from_millis(30), "that of the longest queue");
+    }
+
+    fn all_packets(packets: u64) -> crate::model::Tally {
+        crate::model::Tally { packets, bytes: packets * BYTES as u64 }
+    }
+
+    #[test]
+    fn what_no_handshake_has_announced_shares_a_link() {
+        let mut lanes = lanes(Sharing::Connection);
+        let brief = [0xc0, 0, 0, 0, 1, 2, 9, 9];
+        let strays: [&[u8]; 5] = [&[], &[0x40], &[0xc0, 0, 0, 0, 1, 255, 1], &brief, &short(9)];
+        let came = strays.map(|stray| arrives(&mut lanes, 0, stray));
+        assert_eq!(came, [Some(10), Some(20), Some(30), Some(40), Some(50)]);
+        assert!(lanes.own.is_empty());
+    }
+
+    #[test]
+    fn what_changes_changes_for_all_and_for_who_comes_later() {
+        let mut lanes = lanes(Sharing::Connection);
+        arrives(&mut lanes, 0, &handshake(1)).expect("it is up");
+        lanes.set_state(Duration::from_millis(5), State::Down);
+        assert_eq!(arrives(&mut lanes, 6, &short(1)), None);
+        assert_eq!(arrives(&mut lanes, 6, &handshake(2)), None);
+        lanes.set_state(Duration::from_millis(7), State::Up);
+        lanes.set(Duration::from_millis(7), &Direction::delayed(Span::from_millis(50)));
+        assert_eq!([1, 2].map(|id| arrives(&mut lanes, 10, &short(id))), [Some(60); 2]);
+        assert_eq!(arrives(&mut lanes, 10, &handshake(3)), Some(60));
+    }
+
+    #[test]
+    fn each_link_makes_choices_of_its_own() {
+        let lossy = Direction::default().with_loss(crate::model::Loss::Random(crate::model::Ratio::percent(50)));
+        let mut lanes = Lanes::new(KEY, Link::new(KEY, lossy), Sharing::Connection);
+        let mut fates = |id| {
+            lanes.offer(Duration::ZERO, &handshake(id), BYTES);
+            (0..64).map(|_| lanes.offer(Duration::ZERO, &short(id), BYTES).is_some()).collect::<Vec<_>>()
+        };
+        assert_ne!(fates(1), fates(2));
+    }
+}
