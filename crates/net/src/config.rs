@@ -19,9 +19,7 @@ pub struct ShardConfig {
     pub seed: Option<u64>,
     /// Shortest time between turns while ACKs are held: one wake-up per tick, not one per ACK.
     pub tick: Duration,
-    /// Longest time that a probable ACK of a media connection waits for that connection's next visit.
-    pub ack_hold: Duration,
-    /// A handshake that takes longer is given up.
+    /// A handshake that takes longer is given up, and a dial with all its attempts.
     pub handshake_timeout: Duration,
     /// Budgets for new connections.
     pub admission: Admission,
@@ -39,7 +37,6 @@ impl ShardConfig {
             node_key,
             seed: None,
             tick: Duration::from_millis(2),
-            ack_hold: Duration::from_millis(10),
             handshake_timeout: Duration::from_secs(5),
             admission: Admission::default(),
             queue_capacity: 4096,

@@ -12,12 +12,21 @@ use std::time::{Duration, Instant};
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The app has not heard of it, except for the token of its dial.
-    Handshaking { token: Option<u64>, deadline: Instant },
+    /// The app has not heard of it; we have dialled if it is an attempt.
+    Handshaking { attempt: Option<Attempt>, deadline: Instant },
     /// The app talks on it.
-    Open { token: Option<u64> },
+    Open,
     /// The app was told that it is over; quinn-proto drains it.
     Ended,
+}
+
+/// One of the connections that a dial may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Key of the dial.
+    pub(crate) dial: usize,
+    /// When another is to begin beside it.
+    pub(crate) another: Option<Instant>,
 }
 
 /// Small facts about a connection.
@@ -82,15 +91,17 @@ impl Conn {
     /// The next time that this connection needs a visit by itself.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         let handshake = match self.phase {
-            Phase::Handshaking { deadline, .. } => Some(deadline),
-            Phase::Open { .. } | Phase::Ended => None,
+            Phase::Handshaking { attempt, deadline } => {
+                attempt.and_then(|attempt| attempt.another).into_iter().chain([deadline]).min()
+            }
+            Phase::Open | Phase::Ended => None,
         };
         let ask = self.times.pulse.ask_at().filter(|_| self.is_open());
         [self.quic.poll_timeout(), self.held.deadline(), handshake, ask].into_iter().flatten().min()
     }
 
-    const fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
     }
 
     /// Asks a peer that has been silent for too long for a sign of life.
@@ -100,9 +111,35 @@ impl Conn {
         }
     }
 
+    /// Feeds the first datagram after a silence, and asks at once for an ACK that tells what was lost in it.
+    ///
+    /// A PING waits where the window is full of what was lost: only quinn-proto's own probes pass it. So the probe timer,
+    /// which the silence has doubled, rings now. It is the next but one at the latest, behind that of a delayed ACK, and
+    /// no further away than the silence was long; an ACK that was late because of it has made that up to 9/8, and moved
+    /// the idle timer beyond thrice as much.
+    pub(crate) fn feed_after_silence(&mut self, now: Instant, event: ConnectionEvent, silence: Duration) {
+        let (rtt, remote) = (self.quic.rtt(), self.quic.remote_address());
+        self.quic.handle_event(event);
+        self.quic.ping();
+        // A path that is new has a window of its own, and a timer that is not to ring early.
+        if self.quic.remote_address() != remote {
+            return;
+        }
+        let until = now + if self.quic.rtt() > rtt { silence * 3 } else { silence };
+        if silence >= persistent(rtt) {
+            self.quic.path_changed(now);
+        }
+        for _ in 0..2 {
+            if let Some(at) = self.quic.poll_timeout().filter(|at| *at <= until) {
+                self.quic.handle_timeout(at);
+            }
+        }
+    }
+
     /// Whether a datagram of `len` bytes may wait for the next visit.
     pub(crate) fn may_hold(&self, now: Instant, len: usize) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+        self.is_open()
+            && !self.leg.ack_hold.is_zero()
             && len <= MAX_ACK_DATAGRAM
             && self.held.has_room(now)
             && !self.marks.has(Marks::PRESSED)
@@ -121,9 +158,18 @@ impl Conn {
     }
 }
 
+/// From when on a silence is persistent congestion (RFC 9002 7.6: three probe timeouts): whatever was known of the path
+/// is void. quinn-proto's own count is misled by an ACK from before the silence, which comes after it and tells a round
+/// trip that contains it.
+fn persistent(rtt: Duration) -> Duration {
+    (rtt * 3 + MAX_ACK_DELAY) * 3
+}
+
 /// Datagrams with nothing but an ACK are shorter than this: header 13, ACK frame with ECN counts and a few ranges
 /// 30, tag 16. Requests are longer, and so are ACKs after loss, which have many ranges: both are fed at once.
 const MAX_ACK_DATAGRAM: usize = 64;
+/// RFC 9000 18.2.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 /// More than this many ACKs between two visits means that visits are late; the rest is fed at once.
 const MAX_HELD: usize = 16;
 /// A connection carries media while it writes at least this often.

@@ -86,7 +86,7 @@ pub use command::{Hosted, SendError, ShardHandle};
 pub use config::{PortConfig, ShardConfig};
 pub use incoming::Admission;
 pub use keys::NodeKey;
-pub use profile::{Congestion, SendWindow, TransportProfile};
+pub use profile::{Congestion, Opening, Race, SendWindow, TransportProfile};
 pub use rng::Rng;
 pub use shard::{Shard, ShardError};
 pub use socket::{RecvBatch, RecvMeta, Socket, Transmit};

@@ -4,7 +4,7 @@ use crate::batch::{Blocked, Sent};
 use crate::cid::{CID_LEN, CidGenerator, CidReader};
 use crate::clock::Clock;
 use crate::config::{PortConfig, ShardConfig};
-use crate::profile::{SendWindow, TransportProfile};
+use crate::profile::{Race, SendWindow, TransportProfile};
 use crate::rng::Rng;
 use crate::socket::Socket;
 use crate::stats::Stats;
@@ -20,7 +20,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leg {
     pub(crate) send_window: SendWindow,
+    pub(crate) ack_hold: Duration,
+    pub(crate) race: Race,
     pub(crate) peers: Peers,
+}
+
+impl Leg {
+    const fn new(profile: &TransportProfile, peers: Peers) -> Self {
+        Self { send_window: profile.send_window, ack_hold: profile.ack_hold, race: profile.opening.race, peers }
+    }
 }
 
 struct Dialer {
@@ -56,7 +64,7 @@ impl<S: Socket> Port<S> {
         // Ports of one shard share the seed but not the numbers drawn from it.
         let salt = u64::from(socket.local_addr().port());
         let mut rng = shard.seed.map_or_else(Rng::from_entropy, |seed| Rng::from_seed(seed ^ salt));
-        let accepted = server.as_ref().map(|(tls, profile)| Leg { send_window: profile.send_window, peers: tls.peers });
+        let accepted = server.as_ref().map(|(tls, profile)| Leg::new(profile, tls.peers));
         let server = server.map(|(tls, profile)| {
             let mut config = ServerConfig::new(tls.quic(), Arc::new(shard.node_key.token_key()));
             config
@@ -70,7 +78,7 @@ impl<S: Socket> Port<S> {
             .into_iter()
             .map(|(tls, profile)| Dialer {
                 alpn: tls.alpn().to_vec(),
-                leg: Leg { send_window: profile.send_window, peers: tls.peers },
+                leg: Leg::new(&profile, tls.peers),
                 config: client_config(tls.quic(), &profile, &mut rng),
             })
             .collect();

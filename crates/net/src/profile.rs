@@ -18,6 +18,13 @@ const DIALLER_RTT: Duration = Duration::from_millis(100);
 /// once more keeps a viewer behind 10 kbit/s from ever joining.
 const LISTENER_RTT: Duration = Duration::from_millis(333);
 
+/// ACKs of viewers wait so long: each costs a cold look at a connection, which the next frame's visit makes anyway. It
+/// pays with hundreds of connections.
+const ACK_HOLD: Duration = Duration::from_millis(10);
+/// A server only answers.
+const NO_RACE: Race = Race { attempts: 1, after: Duration::ZERO };
+const RACE: Race = Race { attempts: 3, after: Duration::from_millis(500) };
+
 /// Congestion controller of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Congestion {
@@ -41,6 +48,29 @@ pub struct SendWindow {
     pub max: u64,
 }
 
+/// What is assumed and done before anything is known of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Round-trip time assumed before the first sample.
+    pub rtt: Duration,
+    /// First UDP payload size; path MTU discovery goes on up to 1,452.
+    pub mtu: u16,
+    /// How a dial that takes long is helped.
+    pub race: Race,
+}
+
+/// Further attempts at a dial whose handshake takes long. The first to finish is the connection, the others are closed.
+///
+/// A handshake that lost packets waits for probe timeouts that double, and a server that has heard little may send
+/// little: a fresh attempt has neither behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Race {
+    /// Attempts at most, the first one included; 1 for no race.
+    pub attempts: u8,
+    /// From the beginning of an attempt to that of the next.
+    pub after: Duration,
+}
+
 /// How one kind of connection is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportProfile {
@@ -62,10 +92,10 @@ pub struct TransportProfile {
     pub congestion: Congestion,
     /// Asks the peer for one ACK per this many packets, where it speaks ACK_FREQUENCY.
     pub ack_every: Option<u32>,
-    /// Round-trip time assumed before the first sample.
-    pub initial_rtt: Duration,
-    /// First UDP payload size; path MTU discovery goes on up to 1,452.
-    pub initial_mtu: u16,
+    /// Longest time that a probable ACK waits for the next visit of a connection that writes steadily; zero: none does.
+    pub ack_hold: Duration,
+    /// Before anything is known of the path.
+    pub opening: Opening,
     /// Bytes of datagrams held in each direction.
     pub datagram_buffer: usize,
 }
@@ -85,8 +115,8 @@ impl TransportProfile {
             keep_alive: None,
             congestion: Congestion::Live,
             ack_every: Some(10),
-            initial_rtt: LISTENER_RTT,
-            initial_mtu: 1200,
+            ack_hold: ACK_HOLD,
+            opening: Opening { rtt: LISTENER_RTT, mtu: 1200, race: NO_RACE },
             datagram_buffer: 128 << 10,
         }
     }
@@ -105,8 +135,9 @@ impl TransportProfile {
             keep_alive: Some(Duration::from_secs(3)),
             congestion: Congestion::Live,
             ack_every: Some(10),
-            initial_rtt: DIALLER_RTT,
-            initial_mtu: 1200,
+            // Loss is repaired sooner by what is read sooner, and trunks are few.
+            ack_hold: Duration::ZERO,
+            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, race: RACE },
             datagram_buffer: 1 << 20,
         }
     }
@@ -140,7 +171,8 @@ impl TransportProfile {
             send_window: SendWindow { min: 256 << 10, max: 8 << 20 },
             // A publisher without viewers and a viewer of a silent track have nothing else to say.
             keep_alive: Some(Duration::from_secs(10)),
-            initial_rtt: DIALLER_RTT,
+            ack_hold: Duration::ZERO,
+            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, race: RACE },
             ..Self::viewer()
         }
     }
@@ -153,7 +185,7 @@ impl TransportProfile {
             .stream_receive_window(VarInt::from_u32(self.stream_window))
             .receive_window(VarInt::from_u32(self.connection_window))
             .send_window(self.send_window.min)
-            .initial_mtu(self.initial_mtu)
+            .initial_mtu(self.opening.mtu)
             .datagram_receive_buffer_size(Some(self.datagram_buffer))
             .datagram_send_buffer_size(self.datagram_buffer)
             // Equal priorities share the window: one large object must not hold back its neighbours.
@@ -161,7 +193,7 @@ impl TransportProfile {
             // Told by time, not by how many overtook: see `REORDERING`.
             .packet_threshold(u32::MAX)
             .time_threshold(REORDERING)
-            .initial_rtt(self.initial_rtt)
+            .initial_rtt(self.opening.rtt)
             .keep_alive_interval(self.keep_alive)
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok());
         match self.congestion {

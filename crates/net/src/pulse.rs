@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Between two PINGs to a silent peer: a third of the 300 ms that may pass between the return of a path and that of its
 /// media, and above the interval of any video.
 const PACE: Duration = Duration::from_millis(100);
-/// A peer that is heard after so long is heard again. Above the ACK delay and a frame or two of any media.
+/// A peer that is heard so long after a round trip is heard again. Above the ACK delay and a frame or two of any media.
 const SILENCE: Duration = Duration::from_millis(200);
 /// So long after the last stream data, silence is no reason to ask: what was watched has ended or rests, and the
 /// keep-alive and the idle timeout do their part.
@@ -23,8 +23,8 @@ const OPENING: Duration = Duration::from_secs(2);
 pub(crate) enum Heard {
     /// In the course of things.
     Still,
-    /// After a silence in which we wrote.
-    Again,
+    /// So long after what we wrote first since it was heard last.
+    Again(Duration),
 }
 
 /// When one connection heard, got and asked.
@@ -34,12 +34,13 @@ pub(crate) struct Pulse {
     /// Until when silence is a reason to ask.
     until: Instant,
     asked: Instant,
-    wrote: bool,
+    /// Since when something of ours waits for a sign of the peer.
+    waits: Option<Instant>,
 }
 
 impl Pulse {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { heard: now, until: now, asked: now, wrote: false }
+        Self { heard: now, until: now, asked: now, waits: None }
     }
 
     /// The handshake is over.
@@ -47,11 +48,11 @@ impl Pulse {
         self.until = now + OPENING;
     }
 
-    /// A datagram came.
-    pub(crate) fn on_heard(&mut self, now: Instant) -> Heard {
-        let silent = now.saturating_duration_since(self.heard) >= SILENCE;
+    /// A datagram came, over a path of this round trip.
+    pub(crate) fn on_heard(&mut self, now: Instant, rtt: Duration) -> Heard {
         self.heard = now;
-        if std::mem::take(&mut self.wrote) && silent { Heard::Again } else { Heard::Still }
+        let silence = self.waits.take().map(|since| now.saturating_duration_since(since));
+        silence.filter(|silence| *silence >= rtt + SILENCE).map_or(Heard::Still, Heard::Again)
     }
 
     /// Stream data came.
@@ -60,8 +61,8 @@ impl Pulse {
     }
 
     /// The app wrote.
-    pub(crate) const fn on_write(&mut self) {
-        self.wrote = true;
+    pub(crate) fn on_write(&mut self, now: Instant) {
+        self.waits.get_or_insert(now);
     }
 
     /// When to ask next.
@@ -85,16 +86,31 @@ mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
+    const RTT: Duration = Duration::from_millis(30);
+
     #[test]
     fn a_peer_is_heard_again_after_a_silence_in_which_we_wrote() {
         let start = SystemClock.now();
         let mut pulse = Pulse::new(start);
-        assert_eq!(pulse.on_heard(start + SILENCE), Heard::Still, "nothing was written");
-        pulse.on_write();
-        assert_eq!(pulse.on_heard(start + SILENCE * 2), Heard::Again);
-        assert_eq!(pulse.on_heard(start + SILENCE * 3), Heard::Still);
-        pulse.on_write();
-        assert_eq!(pulse.on_heard(start + SILENCE * 3 + SILENCE / 2), Heard::Still, "that was no silence");
+        assert_eq!(pulse.on_heard(start + 3 * SILENCE, RTT), Heard::Still, "nothing was written");
+        let wrote = start + 4 * SILENCE;
+        pulse.on_write(wrote);
+        pulse.on_write(wrote + SILENCE);
+        assert_eq!(pulse.on_heard(wrote + 2 * SILENCE, RTT), Heard::Again(2 * SILENCE));
+        assert_eq!(pulse.on_heard(wrote + 4 * SILENCE, RTT), Heard::Still);
+    }
+
+    #[test]
+    fn an_answer_within_its_round_trip_ends_no_silence() {
+        let start = SystemClock.now();
+        let mut pulse = Pulse::new(start);
+        // Whoever writes seldom hears seldom.
+        let wrote = start + 5 * SILENCE;
+        pulse.on_write(wrote);
+        assert_eq!(pulse.on_heard(wrote + RTT, RTT), Heard::Still);
+        let far = 3 * SILENCE;
+        pulse.on_write(wrote + far);
+        assert_eq!(pulse.on_heard(wrote + far * 2, far), Heard::Still);
     }
 
     #[test]
@@ -107,7 +123,7 @@ mod tests {
         assert_eq!(times, 100, "every 100 ms for 10 s");
         assert_eq!(pulse.ask_at(), None);
         let again = start + PACE * 100;
-        pulse.on_heard(again);
+        pulse.on_heard(again, RTT);
         pulse.on_fed(again);
         assert_eq!(pulse.ask_at(), Some(again + PACE));
     }

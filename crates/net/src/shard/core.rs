@@ -1,5 +1,6 @@
 //! The state of a shard apart from the app: ports, connections, queues and budgets.
 
+use super::dials::Dialling;
 use super::pipes::Link;
 use crate::batch;
 use crate::cid::CidReader;
@@ -31,7 +32,6 @@ const KEY_BITS: u32 = 24;
 pub(super) struct Limits {
     pub(super) index: u8,
     pub(super) shards: u8,
-    pub(super) ack_hold: Duration,
     pub(super) handshake_timeout: Duration,
 }
 
@@ -55,6 +55,7 @@ pub(super) struct Queues {
 pub(super) struct Core<S> {
     pub(super) ports: Vec<Port<S>>,
     pub(super) conns: Slab<Conn>,
+    pub(super) dials: Slab<Dialling>,
     pub(super) queues: Queues,
     pub(super) wheel: Wheel,
     pub(super) gate: Gate,
@@ -98,18 +99,14 @@ impl<S: Socket> Core<S> {
         Self {
             ports: ports.into_iter().map(|port| Port::new(port, config, &cids, clock)).collect(),
             conns: Slab::new(),
+            dials: Slab::new(),
             queues: Queues::default(),
             wheel: Wheel::new(clock.now()),
             gate: Gate::new(config.admission.clone()),
             cids,
             hot: Vec::with_capacity(1 << 16),
             stats: Stats::default(),
-            limits: Limits {
-                index: config.index,
-                shards: config.shards,
-                ack_hold: config.ack_hold,
-                handshake_timeout: config.handshake_timeout,
-            },
+            limits: Limits { index: config.index, shards: config.shards, handshake_timeout: config.handshake_timeout },
             pipes: Slab::new(),
             census: Census { held: 0, live: 0, next_session: 1 },
             complaints: Complaints::default(),
@@ -117,7 +114,12 @@ impl<S: Socket> Core<S> {
     }
 
     /// Takes a new connection in and has it visited.
-    pub(super) fn insert(&mut self, now: Instant, quic: (ConnectionHandle, quinn_proto::Connection), origin: Origin) {
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        quic: (ConnectionHandle, quinn_proto::Connection),
+        origin: Origin,
+    ) -> u32 {
         let (handle, quic) = quic;
         let entry = self.conns.vacant_entry();
         let key = u32::try_from(entry.key()).expect("the gate and memory bound connections far below 2^32");
@@ -128,7 +130,7 @@ impl<S: Socket> Core<S> {
             port: origin.port,
             id,
             leg: origin.leg,
-            phase: Phase::Handshaking { token: origin.token, deadline: now + self.limits.handshake_timeout },
+            phase: origin.phase,
             source: origin.source,
             held: Held::default(),
             window: Tracker::new(origin.leg.send_window),
@@ -139,6 +141,7 @@ impl<S: Socket> Core<S> {
         self.ports[origin.port].set_key(handle, Some(key));
         self.census.live += 1;
         self.enqueue(key);
+        key
     }
 
     pub(super) fn conn(&mut self, key: u32) -> Option<&mut Conn> {
@@ -228,6 +231,6 @@ impl<S: Socket> Core<S> {
 pub(super) struct Origin {
     pub(super) port: usize,
     pub(super) leg: Leg,
-    pub(super) token: Option<u64>,
+    pub(super) phase: Phase,
     pub(super) source: Option<Source>,
 }

@@ -1,13 +1,13 @@
 //! Carrying out what the app asked for.
 
-use super::core::{Core, Origin};
+use super::core::Core;
 use super::pipes::is_pipe;
 use crate::conn::{Marks, Phase};
 use crate::sink::{code_to_quic, dir_to_quic};
 use crate::socket::Socket;
 use bytes::Bytes;
 use quinn_proto::VarInt;
-use sluice_moqt::transport::{App, CloseReason, Dial, Dir, Output, SessionId};
+use sluice_moqt::transport::{App, CloseReason, Dir, Output, SessionId};
 use std::time::Instant;
 
 /// Longest close reason sent.
@@ -34,7 +34,7 @@ impl<S: Socket> Core<S> {
                         self.close(now, key, goodbye, app);
                     }
                 }
-                Output::Dial(dial) => self.dial(now, &dial, app),
+                Output::Dial(dial) => self.dial(now, dial, app),
                 Output::StreamLimit { session, dir, count } => self.stream_limit(session, dir, count),
             }
         }
@@ -64,31 +64,6 @@ impl<S: Socket> Core<S> {
             let goodbye = Goodbye { code: VarInt::from_u32(0), reason: Bytes::from_static(b"shutting down") };
             self.close(now, key, goodbye, app);
         }
-    }
-
-    fn dial<A: App>(&mut self, now: Instant, dial: &Dial, app: &mut A) {
-        if let Err(reason) = self.try_dial(now, dial) {
-            self.gate.stats.failed += 1;
-            let reason = CloseReason::Transport(reason);
-            Self::desk(&mut self.queues.effects, app, now).dial_failed(dial.token, reason);
-        }
-    }
-
-    fn try_dial(&mut self, now: Instant, dial: &Dial) -> Result<(), String> {
-        let alpn = String::from_utf8_lossy(&dial.alpn);
-        let mut fitting = self.ports.iter_mut().enumerate().filter(|(_, port)| port.dialer(&dial.alpn).is_some());
-        let reachable = fitting.find_map(|(index, port)| Some((index, port.reachable(dial.remote)?, port)));
-        let Some((index, remote, port)) = reachable else {
-            return Err(format!("no port of this shard dials {alpn} to {}", dial.remote));
-        };
-        let (config, leg) = port.dialer(&dial.alpn).ok_or("the port has lost its dialler")?;
-        let quic = port
-            .endpoint
-            .connect(now, config, remote, &dial.server_name)
-            .map_err(|error| format!("cannot dial {} at {}: {error}", dial.server_name, dial.remote))?;
-        self.gate.stats.dialled += 1;
-        self.insert(now, quic, Origin { port: index, leg, token: Some(dial.token), source: None });
-        Ok(())
     }
 
     fn stream_limit(&mut self, session: SessionId, dir: Dir, count: u64) {

@@ -57,13 +57,15 @@ impl<S: Socket> Core<S> {
 
     fn connected<A: App>(&mut self, key: u32, app: &mut A, now: Instant) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        let Phase::Handshaking { token, .. } = conn.phase else { return };
-        conn.phase = Phase::Open { token };
+        let Phase::Handshaking { attempt, .. } = conn.phase else { return };
+        conn.phase = Phase::Open;
         conn.times.pulse.on_open(now);
         self.gate.stats.completed += 1;
         if conn.source.is_some() {
             self.gate.handshake_over();
         }
+        let token = attempt.and_then(|attempt| self.won(now, attempt));
+        let Some(conn) = self.conns.get(key as usize) else { return };
         let peer = peer(conn, token);
         Self::desk(&mut self.queues.effects, app, now).connected(conn.id, peer);
     }
@@ -72,35 +74,33 @@ impl<S: Socket> Core<S> {
     pub(super) fn end<A: App>(&mut self, now: Instant, key: u32, reason: CloseReason, app: &mut A) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let phase = std::mem::replace(&mut conn.phase, Phase::Ended);
-        let mut desk = Self::desk(&mut self.queues.effects, app, now);
         match phase {
             Phase::Ended => return,
-            Phase::Open { .. } => desk.closed(conn.id, reason),
-            Phase::Handshaking { token, .. } => {
-                self.gate.stats.failed += 1;
-                if conn.source.is_some() {
-                    self.gate.handshake_over();
-                }
-                match (token, &reason, conn.leg.peers) {
-                    (Some(token), ..) => desk.dial_failed(token, reason),
-                    // Nobody else says it here: the app does not know of the connection.
-                    (None, CloseReason::Transport(cause), Peers::Pops) => {
-                        self.gate.stats.peers_refused += 1;
-                        let from = conn.quic.remote_address();
-                        if let Some(unsaid) = self.complaints.due(now, from.ip()) {
-                            tracing::warn!(%from, cause, unsaid, "a trunk peer could not connect");
-                        }
-                    }
-                    (None, ..) => {}
-                }
-            }
+            Phase::Open => Self::desk(&mut self.queues.effects, app, now).closed(conn.id, reason),
+            Phase::Handshaking { attempt: Some(attempt), .. } => self.lost(now, (key, attempt), reason, app),
+            Phase::Handshaking { attempt: None, .. } => self.refused(now, key, &reason),
         }
         self.census.live -= 1;
+    }
+
+    /// Whoever dialled us has not come through.
+    fn refused(&mut self, now: Instant, key: u32, reason: &CloseReason) {
+        let Some(conn) = self.conns.get(key as usize) else { return };
+        self.gate.stats.failed += 1;
+        self.gate.handshake_over();
+        // Nobody else says it here: the app does not know of the connection.
+        if let (CloseReason::Transport(cause), Peers::Pops) = (reason, conn.leg.peers) {
+            self.gate.stats.peers_refused += 1;
+            let from = conn.quic.remote_address();
+            if let Some(unsaid) = self.complaints.due(now, from.ip()) {
+                tracing::warn!(%from, cause, unsaid, "a trunk peer could not connect");
+            }
+        }
     }
 }
 
 fn stream_event<A: App>(conn: &mut Conn, event: QuicStreamEvent, desk: &mut Desk<'_, A>) {
-    if !matches!(conn.phase, Phase::Open { .. }) {
+    if !conn.is_open() {
         return;
     }
     let session = conn.id;
@@ -123,7 +123,7 @@ fn stream_event<A: App>(conn: &mut Conn, event: QuicStreamEvent, desk: &mut Desk
 
 fn datagrams<A: App>(conn: &mut Conn, desk: &mut Desk<'_, A>) {
     while let Some(data) = conn.quic.datagrams().recv() {
-        if matches!(conn.phase, Phase::Open { .. }) {
+        if conn.is_open() {
             desk.datagram(conn.id, data);
         }
     }

@@ -5,6 +5,7 @@
 //! connection is visited once for all of it.
 
 mod core;
+mod dials;
 mod effects;
 mod events;
 mod load;

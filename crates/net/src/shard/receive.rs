@@ -87,9 +87,9 @@ impl<S: Socket> Core<S> {
     fn route(&mut self, now: Instant, to: (usize, ConnectionHandle), event: ConnectionEvent, len: usize) {
         let Some(key) = self.ports[to.0].key(to.1) else { return };
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        let heard = conn.times.pulse.on_heard(now);
+        let heard = conn.times.pulse.on_heard(now, conn.quic.rtt());
         if heard == Heard::Still && conn.may_hold(now, len) {
-            let until = now + self.limits.ack_hold;
+            let until = now + conn.leg.ack_hold;
             conn.held.push(event, until);
             self.census.held += 1;
             self.stats.turn.held += 1;
@@ -98,9 +98,9 @@ impl<S: Socket> Core<S> {
         }
         // What was held came first.
         self.census.held -= conn.feed_held();
-        conn.quic.handle_event(event);
-        if heard == Heard::Again && matches!(conn.phase, Phase::Open { .. }) {
-            conn.quic.ping();
+        match heard {
+            Heard::Again(silence) if conn.is_open() => conn.feed_after_silence(now, event, silence),
+            Heard::Again(_) | Heard::Still => conn.quic.handle_event(event),
         }
         if !conn.marks.has(Marks::FED) {
             conn.marks.set(Marks::FED);
@@ -130,7 +130,14 @@ impl<S: Socket> Core<S> {
         let port = &mut self.ports[index];
         let Some(leg) = port.accepted() else { return port.endpoint.ignore(incoming) };
         match port.endpoint.accept(incoming, now, &mut self.hot, None) {
-            Ok(quic) => self.insert(now, quic, Origin { port: index, leg, token: None, source: Some(source) }),
+            Ok(mut quic) => {
+                // Its first packet to get here was its last. quinn-proto would wait for more until it is idle.
+                if let Some(idle) = quic.1.poll_timeout().filter(|_| quic.1.is_closed()) {
+                    quic.1.handle_timeout(idle);
+                }
+                let phase = Phase::Handshaking { attempt: None, deadline: now + self.limits.handshake_timeout };
+                self.insert(now, quic, Origin { port: index, leg, phase, source: Some(source) });
+            }
             Err(error) => {
                 self.gate.stats.failed += 1;
                 self.gate.handshake_over();

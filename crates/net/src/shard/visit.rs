@@ -60,6 +60,7 @@ impl<S: Socket> Core<S> {
             conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"handshake took too long"));
             self.end(now, key, CloseReason::TimedOut, app);
         }
+        self.attempt_another(now, key);
         self.pump(now, key, app);
         self.select(now, key, app);
         let flow = self.transmit(now, key);
@@ -72,7 +73,7 @@ impl<S: Socket> Core<S> {
     /// Lets the app write, with a send window that fits the congestion window.
     fn select<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if !matches!(conn.phase, Phase::Open { .. }) || !conn.marks.take(Marks::WOKEN) {
+        if !conn.is_open() || !conn.marks.take(Marks::WOKEN) {
             return;
         }
         if let Some(window) = conn.window.update(conn.quic.congestion_state().window()) {
@@ -83,7 +84,7 @@ impl<S: Socket> Core<S> {
         let tally = sink.tally();
         if tally.bytes > 0 {
             conn.held.on_write(now);
-            conn.times.pulse.on_write();
+            conn.times.pulse.on_write(now);
         }
         conn.marks.take(Marks::REFUSED);
         if tally.blocked {
@@ -95,7 +96,7 @@ impl<S: Socket> Core<S> {
     /// Tells the app now and then how the path does.
     fn report<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if matches!(conn.phase, Phase::Open { .. }) && now >= conn.times.stats_due {
+        if conn.is_open() && now >= conn.times.stats_due {
             conn.times.stats_due = now + STATS_INTERVAL;
             Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
         }

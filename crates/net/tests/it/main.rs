@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do, on anything that they did not expect"
 )]
 
+mod holes;
 mod pipes;
 mod real_sockets;
 mod support;

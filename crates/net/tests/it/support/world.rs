@@ -40,6 +40,8 @@ struct State {
     refuse: usize,
     /// Lose everything.
     dark: bool,
+    /// Packets still to be lost.
+    lose: usize,
     /// Delays vary by so much, and packets overtake each other.
     scatter: Duration,
     max_datagram: usize,
@@ -71,6 +73,11 @@ impl Net {
     /// Ends the darkness.
     pub(crate) fn come_back(&self) {
         self.0.borrow_mut().dark = false;
+    }
+
+    /// Loses the next packets.
+    pub(crate) fn lose(&self, packets: usize) {
+        self.0.borrow_mut().lose = packets;
     }
 
     /// Delays vary by up to `spread` from now on, and packets overtake each other.
@@ -127,7 +134,8 @@ impl Socket for VirtualSocket {
         for data in transmit.contents.chunks(segment) {
             let elapsed = state.clock.elapsed();
             state.trace.push((elapsed, from, transmit.destination, data.len()));
-            if state.dark {
+            if state.dark || state.lose > 0 {
+                state.lose = state.lose.saturating_sub(1);
                 continue;
             }
             // 37 and 64 share no factor: all parts of the spread come, far from their order.
@@ -199,6 +207,7 @@ impl World {
             trace: Vec::new(),
             refuse: 0,
             dark: false,
+            lose: 0,
             scatter: Duration::ZERO,
             max_datagram: 1500,
         };

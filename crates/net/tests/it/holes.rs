@@ -1,0 +1,116 @@
+//! Packets that do not arrive: during handshakes, and for so long that the path was gone.
+
+use crate::support::app::{Act, Seen, TestApp};
+use crate::support::certs::Authority;
+use crate::support::world::{VirtualShard, World};
+use crate::virtual_time::{ALPN, CLIENT, SECOND, SERVER, bytes, connected, pair, server_port};
+use sluice_moqt::transport::{CloseReason, Dir, SessionId};
+use sluice_net::tls::{ClientTls, Roots};
+use sluice_net::{PortConfig, TransportProfile};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Shard 0 serves, shard 1 is about to dial and trusts `roots`.
+fn dialling(authority: &Authority, roots: &Roots) -> World {
+    let mut world = World::new();
+    let port = server_port(&world, authority, TransportProfile::viewer());
+    world.add(1, port, TestApp::default());
+    let tls = ClientTls::verified(roots, ALPN, world.clock()).unwrap();
+    let port = PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client());
+    world.add(1, port, TestApp::default());
+    world.with(1, |app| app.dial(7, SERVER.parse().unwrap(), ALPN, "localhost"));
+    world
+}
+
+#[test]
+fn a_handshake_that_takes_long_gets_a_rival() {
+    let authority = Authority::new();
+    let mut world = dialling(&authority, &authority.roots());
+    // The first packet and two probes at 300 ms: the next would follow at 900 ms.
+    world.net.lose(3);
+    assert!(world.run_until(SECOND * 6 / 10, connected), "{:?}", world.app(1).seen);
+    assert_eq!(world.shards[1].stats().handshake.dialled, 2);
+    world.run_for(10 * SECOND);
+    for shard in &world.shards {
+        assert_eq!(
+            (shard.app().seen.len(), shard.connections(), shard.draining()),
+            (1, 1, 0),
+            "{:?}",
+            shard.app().seen
+        );
+    }
+    assert_eq!(world.app(1).peer().unwrap().token, Some(7));
+    assert_eq!(world.shards[1].stats().handshake.failed, 0);
+}
+
+#[test]
+fn a_dial_into_a_hole_fails_once() {
+    let authority = Authority::new();
+    let mut world = dialling(&authority, &authority.roots());
+    world.net.go_dark();
+    world.run_for(10 * SECOND);
+    assert_eq!(world.app(1).seen, [Seen::DialFailed(7, CloseReason::TimedOut)]);
+    assert_eq!((world.shards[1].connections(), world.shards[1].draining()), (0, 0));
+    let handshakes = world.shards[1].stats().handshake;
+    assert_eq!(handshakes.failed, 1);
+    assert!((2..=4).contains(&handshakes.dialled), "{handshakes:?}");
+}
+
+#[test]
+fn what_one_attempt_cannot_have_no_other_gets() {
+    let mut world = dialling(&Authority::new(), &Authority::new().roots());
+    // Of the first two attempts both are under way when the server shows its certificate.
+    world.net.go_dark();
+    world.run_for(SECOND * 8 / 10);
+    world.net.come_back();
+    world.run_for(5 * SECOND);
+    let [Seen::DialFailed(7, CloseReason::Transport(_))] = &world.app(1).seen[..] else {
+        panic!("{:?}", world.app(1).seen)
+    };
+    assert_eq!((world.shards[1].connections(), world.shards[1].draining()), (0, 0));
+}
+
+#[test]
+fn media_flows_again_soon_after_a_hole_in_the_path() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    let session = world.app(0).session().unwrap();
+    world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(1000) }));
+    world.run_for(SECOND / 10);
+    world.net.go_dark();
+    world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(2000) }));
+    // Probe timeouts double: one fires after 0.7 s, the next would after 1.5 s.
+    world.run_for(SECOND * 8 / 10);
+    assert_eq!(world.app(1).fins().len(), 1);
+    world.net.come_back();
+    assert!(world.run_until(SECOND / 5, |shards| shards[1].app().fins().len() == 2));
+}
+
+/// Frames of 16 Mbit/s, each on a stream of its own.
+fn send_frames(world: &mut World, session: SessionId, frames: usize) {
+    for _ in 0..frames {
+        world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(40_000) }));
+        world.run_for(20 * MS);
+    }
+}
+
+fn received(shards: &[VirtualShard]) -> usize {
+    shards[1].app().fins().len()
+}
+
+#[test]
+fn a_window_full_of_lost_packets_does_not_keep_media_back() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    let session = world.app(0).session().unwrap();
+    send_frames(&mut world, session, 100);
+    world.net.go_dark();
+    send_frames(&mut world, session, 100);
+    let before = received(&world.shards);
+    world.net.come_back();
+    assert!(world.run_until(SECOND / 5, |shards| received(shards) > before));
+    // A round trip that contains the hole would slow down whatever follows.
+    let sent = 200;
+    assert!(world.run_until(SECOND * 2, |shards| received(shards) == sent), "{}", received(&world.shards));
+    let rtt = world.app(0).stats.last().unwrap().rtt;
+    assert!(rtt < 30 * MS, "{rtt:?}");
+}
