@@ -6,13 +6,14 @@
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use clap::Parser as _;
-use congestion::cases;
+use congestion::{cases, jitter};
 use sluice_net::{Congestion, TransportProfile};
 
 /// The modules of `benches/congestion/`.
 mod congestion {
     pub(crate) mod cases;
     pub(crate) mod host;
+    pub(crate) mod jitter;
     pub(crate) mod net;
     pub(crate) mod sink;
     pub(crate) mod source;
@@ -25,7 +26,7 @@ struct Args {
     /// Seeds per lossy case, 60 s of stream each
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// Only this part: loss, drop, beside, duel, alone
+    /// Only this part: loss, drop, jitter, beside, duel, alone
     #[arg(long)]
     only: Option<String>,
     /// Only this controller: cubic, bbr, live
@@ -41,8 +42,8 @@ const CONTROLLERS: [(&str, Congestion); 3] =
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let parts: [(&str, fn(&Args) -> anyhow::Result<()>); 5] =
-        [("loss", loss), ("drop", drop), ("beside", beside), ("duel", duel), ("alone", alone)];
+    let parts: [(&str, fn(&Args) -> anyhow::Result<()>); 6] =
+        [("loss", loss), ("drop", drop), ("jitter", jitter), ("beside", beside), ("duel", duel), ("alone", alone)];
     for (name, part) in parts {
         if args.only.as_deref().is_none_or(|only| only == name) {
             part(&args)?;
@@ -106,6 +107,20 @@ fn drop(args: &Args) -> anyhow::Result<()> {
             "| {name} | {:.0} | {:.0} | {:.1} | {whole} of {all} | {recovery} |",
             drop.queue_p99, drop.queue_most, drop.mbits
         );
+    }
+    println!();
+    Ok(())
+}
+
+fn jitter(args: &Args) -> anyhow::Result<()> {
+    println!("Live, 4 Mbit/s, over paths with jitter; {} x 60 s\n", args.seeds);
+    println!("| controller | path | added p50, ms | added p99, ms | frames lost |");
+    println!("|---|---|---|---|---|");
+    for (name, profile) in chosen(args) {
+        for case in jitter::CASES {
+            let seen = jitter::run(&profile, case, args.seeds)?;
+            println!("| {name} | {case} | {:.0} | {:.0} | {} |", seen.p50, seen.p99, seen.lost);
+        }
     }
     println!();
     Ok(())

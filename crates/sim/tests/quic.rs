@@ -19,7 +19,10 @@ use support::Chain;
 const SEEDS: u64 = 3;
 
 /// Seeds that once broke an invariant, with what was wrong.
-const REGRESSIONS: [(u64, &str); 0] = [];
+const REGRESSIONS: [(u64, &str); 2] = [
+    (20, "after a cut the controller took jitter for a queue of ours, and the window never came back"),
+    (88, "the same"),
+];
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
@@ -62,15 +65,6 @@ fn invariants_hold_over_seeds() {
 #[test]
 fn seeds_that_once_failed_hold() {
     let failures: Vec<String> = REGRESSIONS.iter().filter_map(|(seed, _)| run(*seed)).collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-/// `cargo test --release -p sluice-sim --test quic open -- --ignored`
-#[test]
-#[ignore = "fails: the congestion controller takes jitter for a queue of its own, as `jitter_is_not_taken_for_a_queue` \
-            in the library shows; these seeds belong to REGRESSIONS when it does not"]
-fn open_seeds_hold() {
-    let failures: Vec<String> = [20, 88].into_iter().filter_map(run).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

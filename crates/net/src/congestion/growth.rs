@@ -107,6 +107,7 @@ mod tests {
             peak_flight: window,
             pressure,
             loss,
+            drops: false,
             seen: window,
             marked: false,
         }

@@ -2,6 +2,7 @@
 
 use super::base::Base;
 use super::growth::{Growth, grew, in_use, is_full};
+use super::noise::{self, Noise};
 use super::rival::{Cubic, Used};
 use super::round::{Ack, Round, Summary};
 use std::time::{Duration, Instant};
@@ -18,11 +19,17 @@ const LEAST_PACKETS: u64 = 4;
 /// (25 ms) on long paths, and small enough to be drained within a frame.
 const QUEUE_LEAST: Duration = Duration::from_millis(15);
 const QUEUE_MOST: Duration = Duration::from_millis(50);
+/// A base shorter than what a receiver may add before it acknowledges (RFC 9000 18.2, the default `max_ack_delay`)
+/// counts as that much: a window has to last until the ACK comes, on a path of 1 ms too.
+const BASE_LEAST: Duration = Duration::from_millis(25);
 /// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
 const DRAIN: f64 = 0.9;
-/// Cuts in a row, one per round, that must end a queue of ours: the first is still made by a rate from before a
-/// change of the path.
-const CUTS: u8 = 3;
+/// Most that one cut takes: a rate measured in a bad moment, or a base that jitter seldom shows, asks for too much.
+const CUT: f64 = 0.5;
+/// A queue of ours shrinks with the window: to this part at least, after a cut.
+const FOLLOWS: f64 = 0.75;
+/// Cuts in a row, one per round, that the queue may leave unanswered: what was on its way at the first still comes.
+const FUTILE: u8 = 2;
 /// Rounds in which the window fills the path before the base is looked at again.
 const HOLD: u8 = 32;
 /// Loss in one round that no random loss explains (the worst that must be carried is 20 %), and the least sample.
@@ -49,6 +56,9 @@ pub(super) struct Live {
     round: Round,
     phase: Phase,
     growth: Growth,
+    noise: Noise,
+    /// When the window was last lowered: what was sent before tells nothing new (RFC 9002 7.3.2).
+    reduced: Instant,
     /// Rounds in which the window filled the path.
     held: u8,
     retry: Duration,
@@ -70,8 +80,10 @@ enum Phase {
 struct Drain {
     /// Window to go back to if the queue turns out to be someone else's.
     before: u64,
-    /// So many so far.
-    cuts: u8,
+    /// At the last cut.
+    queue: Duration,
+    /// Cuts without an answer that are left.
+    left: u8,
     /// Where a queue that was shared before is tested again.
     cubic: Option<Cubic>,
 }
@@ -86,6 +98,12 @@ struct Sharing {
     trough: Duration,
 }
 
+impl Sharing {
+    fn new(view: &View, cubic: Cubic, pause: Duration) -> Self {
+        Self { cubic, retry_at: view.now + pause, peak: view.queue, trough: view.queue }
+    }
+}
+
 impl Live {
     pub(super) const fn new(now: Instant, mtu: u64) -> Self {
         Self {
@@ -95,6 +113,8 @@ impl Live {
             round: Round::new(now),
             phase: Phase::Startup { rate: 0, stalls: 0 },
             growth: Growth::new(),
+            noise: Noise::new(now),
+            reduced: now,
             held: 0,
             retry: RETRY,
         }
@@ -116,11 +136,13 @@ impl Live {
             self.window = self.window.max(first);
         }
         self.base.on_sample(rtt);
+        self.noise.on_sample(rtt);
         self.round.on_ack(ack);
     }
 
-    pub(super) const fn on_lost(&mut self, bytes: u64) {
-        self.round.on_lost(bytes);
+    /// `sent`: the newest of the lost packets.
+    pub(super) fn on_lost(&mut self, sent: Instant, bytes: u64) {
+        self.round.on_lost(bytes, sent > self.reduced);
     }
 
     pub(super) const fn on_mark(&mut self) {
@@ -129,14 +151,15 @@ impl Live {
 
     /// Nothing came through for several probe timeouts: whatever was known of the path is void (RFC 9002 7.6).
     pub(super) fn on_blackout(&mut self, now: Instant) {
-        *self = Self { base: self.base.clone(), ..Self::new(now, self.mtu) };
+        *self = Self { base: self.base.clone(), noise: self.noise.clone(), ..Self::new(now, self.mtu) };
     }
 
     /// All packets of one ACK frame are counted.
     pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) {
+        self.noise.end_batch();
         let Some(round) = self.round.end_batch(now, in_flight) else { return };
         let Some(base) = self.base.get() else { return };
-        let view = View::new(now, base, round, self.mtu);
+        let view = View::new(now, base, round, self.mtu, self.noise.level(now));
         self.on_round(&view);
         // What a shared queue hides is not forgotten.
         if matches!(self.phase, Phase::Sharing(_)) {
@@ -180,18 +203,25 @@ impl Live {
 
     fn go_on(&mut self, view: &View) {
         if view.stands() {
-            return self.cut(view, Drain { before: self.window, cuts: 1, cubic: None });
+            return self.cut(view, Drain { before: self.window, queue: view.queue, left: FUTILE, cubic: None });
         }
         // A full path that drops is shared or shallow: loss is congestion there, whatever its cause.
-        if view.is_bad(self.mtu) || (view.fills() && view.round.loss > 0.0) {
+        if view.is_bad(self.mtu) || (view.fills() && view.round.drops) {
+            self.reduced = view.now;
             self.window = scaled(self.window, BACK_OFF);
             self.growth = Growth::new();
+            return;
+        }
+        if view.fills() && view.is_foreign() {
+            // As it was known to be: on as before.
+            let cubic = Cubic::new(view.now, to_f64(self.window));
+            self.phase = Phase::Sharing(Sharing::new(view, cubic, self.retry));
             return;
         }
         if view.fills() {
             self.held += 1;
             if self.held >= HOLD {
-                self.cut(view, Drain { before: self.window, cuts: 1, cubic: None });
+                self.cut(view, Drain { before: self.window, queue: view.queue, left: FUTILE, cubic: None });
             }
             return;
         }
@@ -202,24 +232,33 @@ impl Live {
     fn cut(&mut self, view: &View, drain: Drain) {
         self.growth = Growth::new();
         self.held = 0;
-        self.window = self.window.min(view.content(DRAIN));
+        self.reduced = view.now;
+        let used = self.window.min(view.round.peak_flight);
+        self.window = self.window.min(view.content(DRAIN).max(scaled(used, CUT)));
         self.phase = Phase::Draining(drain);
     }
 
-    /// A round after a cut: the queue is gone, or was not ours.
+    /// A round after a cut: the queue is gone, shrinks, or was not ours.
     fn check(&mut self, view: &View, drain: Drain) {
-        if !view.lingers() {
+        let follows = view.queue <= drain.queue.mul_f64(FOLLOWS);
+        if follows && !view.lingers() {
             self.retry = RETRY;
             self.phase = Phase::Steady;
             return;
         }
-        if drain.cuts < CUTS {
-            return self.cut(view, Drain { cuts: drain.cuts + 1, ..drain });
+        let left = if follows { drain.left } else { drain.left.saturating_sub(1) };
+        if left > 0 {
+            return self.cut(view, Drain { queue: view.queue, left, ..drain });
         }
+        self.noise.tolerate(view.now, drain.queue.min(view.queue));
         self.window = drain.before;
+        self.reduced = view.now;
+        if !view.lingers() {
+            self.phase = Phase::Steady;
+            return;
+        }
         let cubic = drain.cubic.unwrap_or_else(|| Cubic::new(view.now, to_f64(self.window)));
-        self.phase =
-            Phase::Sharing(Sharing { cubic, retry_at: view.now + self.retry, peak: view.queue, trough: view.queue });
+        self.phase = Phase::Sharing(Sharing::new(view, cubic, self.retry));
         self.retry = (self.retry * 2).min(RETRY_MOST);
     }
 
@@ -238,10 +277,11 @@ impl Live {
             }
             // No change of the path is being followed, so that one cut must do.
             let cubic = Some(sharing.cubic);
-            return self.cut(view, Drain { before: self.window, cuts: CUTS, cubic });
+            return self.cut(view, Drain { before: self.window, queue: view.queue, left: 1, cubic });
         }
-        let congested = view.round.marked || (view.round.loss > 0.0 && view.queue >= sharing.peak / 2);
+        let congested = view.round.marked || (view.round.drops && view.queue >= sharing.peak / 2);
         if congested {
+            self.reduced = view.now;
             sharing.cubic.on_loss(view.now);
         } else {
             let used = if in_use(self.window, &view.round) { Used::Fully } else { Used::Partly };
@@ -263,6 +303,8 @@ struct View {
     /// Wait of the luckiest packet.
     queue: Duration,
     level: Level,
+    /// The wait that turned out to be someone else's.
+    foreign: Duration,
     round: Summary,
 }
 
@@ -278,20 +320,21 @@ enum Level {
 }
 
 impl View {
-    fn new(now: Instant, base: Duration, round: Summary, mtu: u64) -> Self {
+    fn new(now: Instant, base: Duration, round: Summary, mtu: u64, noise: noise::Level) -> Self {
+        let base = base.max(BASE_LEAST);
         let queue = round.least_rtt.saturating_sub(base);
         // The pacer sends bursts, which at low rates queue behind themselves.
         let burst = u128::from(BURST * mtu) * 1_000_000_000 / u128::from(round.rate.max(1));
         let burst = u64::try_from(burst).map_or(QUEUE_LEAST, Duration::from_nanos).min(QUEUE_LEAST);
         let bound = (base / 2).clamp(QUEUE_LEAST, QUEUE_MOST);
-        let level = if queue > bound + burst {
+        let level = if queue > (bound + burst + noise.jitter).max(noise.foreign) {
             Level::Stands
-        } else if queue > bound / 2 + burst {
+        } else if queue > bound / 2 + burst + noise.jitter {
             Level::Lingers
         } else {
             Level::Clear
         };
-        Self { now, base, queue, level, round }
+        Self { now, base, queue, level, foreign: noise.foreign, round }
     }
 
     fn stands(&self) -> bool {
@@ -307,13 +350,18 @@ impl View {
         self.lingers() && is_full(&self.round)
     }
 
+    /// Others have kept such a queue standing not long ago.
+    fn is_foreign(&self) -> bool {
+        self.queue <= self.foreign
+    }
+
     /// Bytes that the empty path holds at the rate of this round, times `gain`.
     fn content(&self, gain: f64) -> u64 {
         scaled(self.round.rate, gain * self.base.as_secs_f64())
     }
 
     fn is_bad(&self, mtu: u64) -> bool {
-        self.round.marked || (self.round.loss > EXCESS && self.round.seen >= EXCESS_PACKETS * mtu)
+        self.round.marked || (self.round.drops && self.round.loss > EXCESS && self.round.seen >= EXCESS_PACKETS * mtu)
     }
 }
 

@@ -5,14 +5,16 @@
 //! 50 Mbit/s at 1 % random loss) or learn a rate that is the average of the application. [`Live`] looks at three
 //! things per round trip instead:
 //! - **Is there a standing queue?** The least round-trip time of half a round, less the least of the last 10 s to
-//!   20 s. A burst raises most samples, a standing queue all of them (Copa, NSDI 2018, takes the same view). The rate
-//!   that arrived *is* then what the path gives, whether the application limits it or not, and the window is cut to
-//!   what the empty path holds at that rate.
+//!   20 s. A burst raises most samples, a standing queue all of them (Copa, NSDI 2018, takes the same view). What
+//!   samples differ from one to the next is jitter, not queue, and is allowed for. The rate that arrived *is* then what
+//!   the path gives, whether the application limits it or not, and the window is cut towards what the empty path holds
+//!   at that rate, by half at most.
 //! - **Was the window needed?** Only then does it grow (RFC 9002 7.8), in steps that double, so that it ends at a few
 //!   times the largest burst. An idle second forgets nothing. There is no padding: quinn-proto gives a controller no
 //!   way to send any, and the keyframes are the probes.
-//! - **Whose queue is it?** Three cuts in a row that do not end the queue have met a flow that fills queues. Beside
-//!   such a flow the window follows CUBIC (RFC 9438) until the queue goes.
+//! - **Whose queue is it?** Ours shrinks when the window does. A queue that does not follow two cuts is the path's own
+//!   jitter or belongs to a flow that fills queues: the window comes back as it was, as long a wait is no reason to
+//!   cut again for a while, and as long as it lasts the window follows CUBIC (RFC 9438).
 //!
 //! Loss alone means little: a round that loses more than 40 %, or any loss while we alone fill the path, lowers the
 //! window. The price is that a *greedy* flow takes more than its share of a buffer too shallow to show a queue.
@@ -23,6 +25,7 @@
 mod base;
 mod growth;
 mod live;
+mod noise;
 mod rival;
 mod round;
 #[cfg(test)]
@@ -59,14 +62,14 @@ impl Controller for Live {
         self.0.end_batch(now, in_flight);
     }
 
-    fn on_congestion_event(&mut self, now: Instant, _sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
         if is_persistent_congestion {
             self.0.on_blackout(now);
         } else if lost_bytes == 0 {
             // quinn-proto's way to say ECN.
             self.0.on_mark();
         } else {
-            self.0.on_lost(lost_bytes);
+            self.0.on_lost(sent, lost_bytes);
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Round {
     /// Acknowledged since the last end of a batch.
     batch: u64,
     crossed: bool,
+    drops: bool,
     marked: bool,
 }
 
@@ -32,6 +33,8 @@ pub(super) struct Summary {
     pub(super) pressure: f64,
     /// Lost part of what was sent, 0 to 1.
     pub(super) loss: f64,
+    /// Of what was sent since the last reduction, something was lost.
+    pub(super) drops: bool,
     /// Bytes acknowledged or lost.
     pub(super) seen: u64,
     /// The path has marked packets (ECN).
@@ -50,6 +53,7 @@ impl Round {
             lost: 0,
             batch: 0,
             crossed: false,
+            drops: false,
             marked: false,
         }
     }
@@ -57,8 +61,9 @@ impl Round {
     /// One packet was acknowledged.
     pub(super) fn on_ack(&mut self, ack: &Ack) {
         // The first half of a round still tells of the round before: Copa's standing time looks back half a round
-        // trip. The packet that ends a round is always in the second half.
-        if ack.now.saturating_duration_since(self.start) >= ack.smoothed / 2 {
+        // trip. The packet that ends a round always counts: a queue that is gone may have made the round a short one.
+        let ends = ack.sent >= self.start;
+        if ends || ack.now.saturating_duration_since(self.start) >= ack.smoothed / 2 {
             self.least_rtt = self.least_rtt.min(ack.now.saturating_duration_since(ack.sent));
         }
         self.smoothed = ack.smoothed;
@@ -67,11 +72,13 @@ impl Round {
         if ack.demand == Demand::More {
             self.pressed += ack.bytes;
         }
-        self.crossed |= ack.sent >= self.start;
+        self.crossed |= ends;
     }
 
-    pub(super) const fn on_lost(&mut self, bytes: u64) {
+    /// `news`: some were sent after the last reduction.
+    pub(super) const fn on_lost(&mut self, bytes: u64, news: bool) {
         self.lost += bytes;
+        self.drops |= news;
     }
 
     pub(super) const fn on_mark(&mut self) {
@@ -101,6 +108,7 @@ impl Round {
             peak_flight: self.peak_flight,
             pressure: self.pressed as f64 / self.acked.max(1) as f64,
             loss: self.lost as f64 / seen.max(1) as f64,
+            drops: self.drops,
             seen,
             marked: self.marked,
         }
@@ -142,7 +150,7 @@ mod tests {
             Ack { now: start + 20 * MS, sent: start - 30 * MS, bytes: 1000, demand: Demand::Met, smoothed: 60 * MS };
         round.on_ack(&before);
         assert_eq!(round.end_batch(before.now, 9000), None);
-        round.on_lost(500);
+        round.on_lost(500, false);
         let within = Ack { now: start + 50 * MS, sent: start, bytes: 1000, demand: Demand::More, smoothed: 60 * MS };
         round.on_ack(&within);
         let summary = round.end_batch(within.now, 3000).expect("a packet of the round was acknowledged");
@@ -153,5 +161,16 @@ mod tests {
             Ack { now: start + 60 * MS, sent: start + 10 * MS, bytes: 1000, demand: Demand::Met, smoothed: 60 * MS };
         round.on_ack(&next);
         assert_eq!(round.end_batch(next.now, 0), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_gone_within_half_a_round_is_seen() {
+        let start = SystemClock.now();
+        let mut round = Round::new(start);
+        // 150 ms so far; what was sent at once after the start is back after 60 ms.
+        let last = Ack { now: start + 60 * MS, sent: start, bytes: 1000, demand: Demand::More, smoothed: 150 * MS };
+        round.on_ack(&last);
+        let summary = round.end_batch(last.now, 0).expect("it ends the round");
+        assert_eq!(summary.least_rtt, 60 * MS);
     }
 }

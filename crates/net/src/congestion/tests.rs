@@ -13,7 +13,7 @@ const RTT: Duration = Duration::from_millis(50);
 /// What happens at an instant of the path.
 enum Event {
     Ack { sent: Duration },
-    Lost,
+    Lost { sent: Duration },
     Frame,
 }
 
@@ -91,7 +91,7 @@ impl Path {
             let wait = self.busy.saturating_sub(self.now);
             let (sent, number) = (self.now, self.number);
             if wait > self.limit || number.is_multiple_of(self.lose_every) {
-                self.at(sent + RTT * 9 / 8 + wait, Event::Lost);
+                self.at(sent + RTT * 9 / 8 + wait, Event::Lost { sent });
             } else {
                 self.worst = self.worst.max(wait);
                 self.busy = self.now + wait + Duration::from_nanos(MTU * 1_000_000_000 / self.rate);
@@ -128,10 +128,10 @@ impl Path {
                 self.live.on_ack(&Ack { now, sent, bytes: MTU, demand, smoothed: now - sent });
                 self.live.end_batch(now, self.in_flight);
             }
-            Event::Lost => {
+            Event::Lost { sent } => {
                 self.in_flight -= MTU;
                 self.backlog = self.backlog.saturating_add(MTU);
-                self.live.on_lost(MTU);
+                self.live.on_lost(self.epoch + *sent, MTU);
             }
             Event::Frame => {
                 self.backlog += 40_000;
@@ -236,4 +236,22 @@ fn the_first_window_is_a_rate_on_long_paths() {
     // 4 Mbit/s for 1.2 s.
     assert_eq!(first(1200 * MS), 600_000);
     assert_eq!(first(60 * SECOND), 1024 * MTU);
+}
+
+#[test]
+fn what_was_sent_before_a_reduction_lowers_nothing_again() {
+    let mut path = Path::media(FAST);
+    path.run(5 * SECOND);
+    let sent = path.epoch + path.now;
+    path.live.on_mark();
+    path.run(100 * MS);
+    let window = path.live.window();
+    // Half of a second's packets.
+    path.live.on_lost(sent, 500_000);
+    path.run(200 * MS);
+    assert!(path.live.window() >= window, "{} after {window}", path.live.window());
+    let window = path.live.window();
+    path.live.on_lost(path.epoch + path.now, 500_000);
+    path.run(100 * MS);
+    assert!(path.live.window() < window);
 }

@@ -61,9 +61,8 @@ fn a_seed_replays_packet_for_packet() {
 }
 
 /// A path of 9 to 101 ms that keeps its order, without loss and without a bottleneck, that is cut for 2 s: the burst
-/// after it fills the window, and the jitter is taken for a queue of ours. Seeds 20 and 88 of `tests/quic.rs` are this.
+/// after it fills the window, and a controller that takes the jitter for a queue cuts that to its least and stays there.
 #[test]
-#[ignore = "fails: frames are 1.1 s late at p99, the window is cut to its least and stays there; CUBIC has 140 ms"]
 fn jitter_is_not_taken_for_a_queue() {
     let load = Load::Frames { bytes: 3_900, every: Duration::from_millis(53), per_stream: 7 };
     let flow = Flow { receiver: TransportProfile::client(), ..Flow::new(TransportProfile::viewer(), load) };
