@@ -107,7 +107,7 @@ mod tests {
             peak_flight: window,
             pressure,
             loss,
-            drops: false,
+            newest_lost: None,
             seen: window,
             marked: false,
         }

@@ -142,7 +142,7 @@ impl Live {
 
     /// `sent`: the newest of the lost packets.
     pub(super) fn on_lost(&mut self, sent: Instant, bytes: u64) {
-        self.round.on_lost(bytes, sent > self.reduced);
+        self.round.on_lost(sent, bytes);
     }
 
     pub(super) const fn on_mark(&mut self) {
@@ -183,7 +183,7 @@ impl Live {
         let round = &view.round;
         // A handshake's few packets, acknowledged late, are no queue of ours.
         let used = in_use(self.window, round);
-        if view.is_bad(self.mtu) || (used && (view.stands() || view.fills())) {
+        if self.is_bad(view) || (used && (view.stands() || view.fills())) {
             self.phase = Phase::Steady;
             return self.go_on(view);
         }
@@ -206,7 +206,7 @@ impl Live {
             return self.cut(view, Drain { before: self.window, queue: view.queue, left: FUTILE, cubic: None });
         }
         // A full path that drops is shared or shallow: loss is congestion there, whatever its cause.
-        if view.is_bad(self.mtu) || (view.fills() && view.round.drops) {
+        if self.is_bad(view) || (view.fills() && self.drops(view)) {
             self.reduced = view.now;
             self.window = scaled(self.window, BACK_OFF);
             self.growth = Growth::new();
@@ -279,7 +279,7 @@ impl Live {
             let cubic = Some(sharing.cubic);
             return self.cut(view, Drain { before: self.window, queue: view.queue, left: 1, cubic });
         }
-        let congested = view.round.marked || (view.round.drops && view.queue >= sharing.peak / 2);
+        let congested = view.round.marked || (self.drops(view) && view.queue >= sharing.peak / 2);
         if congested {
             self.reduced = view.now;
             sharing.cubic.on_loss(view.now);
@@ -289,6 +289,16 @@ impl Live {
         }
         self.window = scaled(1, sharing.cubic.window());
         self.phase = Phase::Sharing(sharing);
+    }
+
+    fn is_bad(&self, view: &View) -> bool {
+        let round = &view.round;
+        round.marked || (self.drops(view) && round.loss > EXCESS && round.seen >= EXCESS_PACKETS * self.mtu)
+    }
+
+    /// Of what was sent since the last reduction, something was lost.
+    fn drops(&self, view: &View) -> bool {
+        view.round.newest_lost.is_some_and(|sent| sent > self.reduced)
     }
 
     const fn least(&self) -> u64 {
@@ -358,10 +368,6 @@ impl View {
     /// Bytes that the empty path holds at the rate of this round, times `gain`.
     fn content(&self, gain: f64) -> u64 {
         scaled(self.round.rate, gain * self.base.as_secs_f64())
-    }
-
-    fn is_bad(&self, mtu: u64) -> bool {
-        self.round.marked || (self.round.drops && self.round.loss > EXCESS && self.round.seen >= EXCESS_PACKETS * mtu)
     }
 }
 

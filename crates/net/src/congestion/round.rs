@@ -16,7 +16,7 @@ pub(super) struct Round {
     /// Acknowledged since the last end of a batch.
     batch: u64,
     crossed: bool,
-    drops: bool,
+    newest_lost: Option<Instant>,
     marked: bool,
 }
 
@@ -33,8 +33,8 @@ pub(super) struct Summary {
     pub(super) pressure: f64,
     /// Lost part of what was sent, 0 to 1.
     pub(super) loss: f64,
-    /// Of what was sent since the last reduction, something was lost.
-    pub(super) drops: bool,
+    /// When the newest of the lost packets was sent.
+    pub(super) newest_lost: Option<Instant>,
     /// Bytes acknowledged or lost.
     pub(super) seen: u64,
     /// The path has marked packets (ECN).
@@ -53,7 +53,7 @@ impl Round {
             lost: 0,
             batch: 0,
             crossed: false,
-            drops: false,
+            newest_lost: None,
             marked: false,
         }
     }
@@ -75,10 +75,10 @@ impl Round {
         self.crossed |= ends;
     }
 
-    /// `news`: some were sent after the last reduction.
-    pub(super) const fn on_lost(&mut self, bytes: u64, news: bool) {
+    /// `sent`: the newest of the lost packets.
+    pub(super) fn on_lost(&mut self, sent: Instant, bytes: u64) {
         self.lost += bytes;
-        self.drops |= news;
+        self.newest_lost = self.newest_lost.max(Some(sent));
     }
 
     pub(super) const fn on_mark(&mut self) {
@@ -108,7 +108,7 @@ impl Round {
             peak_flight: self.peak_flight,
             pressure: self.pressed as f64 / self.acked.max(1) as f64,
             loss: self.lost as f64 / seen.max(1) as f64,
-            drops: self.drops,
+            newest_lost: self.newest_lost,
             seen,
             marked: self.marked,
         }
@@ -150,7 +150,7 @@ mod tests {
             Ack { now: start + 20 * MS, sent: start - 30 * MS, bytes: 1000, demand: Demand::Met, smoothed: 60 * MS };
         round.on_ack(&before);
         assert_eq!(round.end_batch(before.now, 9000), None);
-        round.on_lost(500, false);
+        round.on_lost(start, 500);
         let within = Ack { now: start + 50 * MS, sent: start, bytes: 1000, demand: Demand::More, smoothed: 60 * MS };
         round.on_ack(&within);
         let summary = round.end_batch(within.now, 3000).expect("a packet of the round was acknowledged");
