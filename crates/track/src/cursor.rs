@@ -116,6 +116,8 @@ pub(crate) struct Streams {
     pub(crate) resets: Vec<(StreamId, ResetCode)>,
     /// Finished, but to be reset when not acknowledged by then (SUBGROUP_DELIVERY_TIMEOUT).
     pub(crate) closing: Vec<(StreamId, Instant)>,
+    /// Finished and not acknowledged, with their groups: to be reset when the reader skips these.
+    pub(crate) finished: Vec<(u64, StreamId)>,
     /// The subscriber priority changed.
     pub(crate) reprioritize: bool,
     pub(crate) opened: u64,
@@ -178,6 +180,7 @@ impl Cursor {
 
     /// The peer sent STOP_SENDING: the stream is reset at the next [`Cursor::select`] and its subgroup left out.
     pub fn handle_stopped(&mut self, stream: StreamId) {
+        self.streams.finished.retain(|(_, finished)| *finished != stream);
         if let Some(active) = self.in_flight.by_stream(stream) {
             active.state = State::Stopped;
         } else if let Some(at) = self.streams.closing.iter().position(|(closing, _)| *closing == stream) {
@@ -189,6 +192,7 @@ impl Cursor {
     /// Everything on the stream was acknowledged, or it is gone.
     pub fn handle_stream_closed(&mut self, stream: StreamId) {
         self.streams.closing.retain(|(closing, _)| *closing != stream);
+        self.streams.finished.retain(|(_, finished)| *finished != stream);
     }
 
     /// Resets every open stream, those included that await the acknowledgement of their end; for a subscription that

@@ -172,6 +172,10 @@ impl Cursor {
     fn skip_from(&mut self, group: u64, reason: Reason, visit: &mut Visit<'_>) {
         let Some(join) = visit.log.newest_join_point().filter(|join| *join > group) else { return };
         self.skip_below = self.skip_below.max(join);
+        // What the transport still holds of old groups would go out before the new one.
+        for (_, stream) in self.streams.finished.extract_if(.., |(group, _)| *group < join) {
+            visit.sink.reset(stream, reason.code().code());
+        }
         let mut at = 0;
         while let Some(active) = self.in_flight.list.get(at) {
             if active.group < join {

@@ -298,6 +298,7 @@ impl Cursor {
         let Some(active) = self.in_flight.list.get_mut(at) else { return };
         let Some(open) = active.stream.take() else { return };
         visit.sink.finish(open.id);
+        self.streams.finished.push((active.group, open.id));
         let ended = visit.log.subgroup_mut(active.group, active.subgroup).map(|subgroup| subgroup.end);
         if let (Some(End::Finished { at, .. }), Some(timeout)) = (ended, positive(self.config.timeouts.subgroup)) {
             self.streams.closing.push((open.id, at + timeout));

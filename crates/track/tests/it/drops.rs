@@ -62,6 +62,31 @@ fn a_blocked_reader_skips_by_age_where_no_timeout_is_given() {
     assert_eq!(patient.locations().len(), 5);
 }
 
+/// The transport's buffer is lag as well: at 120 kbit/s its 64 KiB are four seconds of it.
+#[test]
+fn a_skip_takes_back_what_the_transport_still_holds_of_old_groups() {
+    let (now, mut log, mut sink) = (start(), log(), Sink::default());
+    let mut cursor = viewer(&log);
+    for group in 1..=2 {
+        put_group(&mut log, now, group, 2);
+    }
+    cursor.select(now, &mut log, &mut sink);
+    let first = *sink.streams.keys().next().expect("a stream");
+    cursor.handle_stream_closed(first);
+    sink.block();
+    put_group(&mut log, now, 3, 2);
+    assert!(cursor.select(now, &mut log, &mut sink).blocked);
+    for group in 4..=5 {
+        put_group(&mut log, now, group, 2);
+    }
+    sink.unblock();
+    cursor.select(now, &mut log, &mut sink);
+    let skipped = Some(ResetCode::DeliveryTimeout.code());
+    let resets: Vec<Option<u64>> = sink.received().iter().map(|stream| stream.reset).collect();
+    assert_eq!(resets, [None, skipped, skipped, None], "1 has arrived, 2 and 3 are too old, 5 is the newest");
+    assert_eq!(sink.locations(), [(1, 0), (1, 1), (2, 0), (2, 1), (5, 0), (5, 1)]);
+}
+
 #[test]
 fn half_an_object_times_out_too() {
     let (now, mut log, mut sink) = (start(), log(), Sink::default());
