@@ -109,7 +109,7 @@ fn a_blocked_write_goes_on_when_the_transport_has_room() {
     let done = |shards: &[VirtualShard]| !shards[1].app().fins().is_empty();
     assert!(world.run_until(60 * SECOND, done));
     assert_eq!(world.app(1).fins(), [&data.to_vec()]);
-    // The send window starts at 64 KiB, so this took many turns.
+    // The send window starts at 16 KiB, so this took many turns.
     assert!(world.app(0).blocked > 4 && world.app(0).writable > 4);
     let batch = world.shards[0].stats().udp;
     assert!(batch.tx_datagrams > 3 * batch.tx_batches, "{batch:?}");

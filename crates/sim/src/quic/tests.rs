@@ -7,7 +7,7 @@ use crate::plan::{
     Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, Plan, Publisher, Relay, Role, Track, Viewer,
 };
 use sluice_moqt::Namespace;
-use sluice_netem::model::{Direction, Loss, Ratio, Span};
+use sluice_netem::model::{Capacity, Direction, Loss, Queue, Rate, Ratio, Span};
 use std::time::Duration;
 
 const ORIGIN: NodeId = NodeId(0);
@@ -137,6 +137,28 @@ fn a_stopped_relay_and_a_clock_that_jumps_lose_no_connection() {
     assert_eq!(edge.node().snapshot().metrics.sessions_total, 1);
     let newest = world.watch().deliveries(NodeId(5))[0].newest().unwrap();
     assert!(world.now() - newest < Duration::from_secs(1), "{newest:?}");
+}
+
+#[test]
+fn a_viewer_on_a_path_with_three_fifths_of_the_stream_stays_near_the_live_edge() {
+    let mut plan = plan(8, 1, 30);
+    let Kind::Publisher(publisher) = &mut plan.nodes[PUBLISHER.index()].kind else { panic!("it publishes") };
+    publisher.tracks = vec![Track::video("video", 200_000, 25)];
+    let rate = Capacity::Rate(Rate::clamped(120_000));
+    let slow = Direction::delayed(Span::from_millis(10)).with_bottleneck(rate, Queue::Time(Span::from_millis(500)));
+    plan.links[3].ways = [slow.clone(), slow];
+    let mut world = World::new(plan).unwrap();
+    // The first window is larger than the path's queue.
+    world.run_until(Duration::from_secs(12));
+    for half in 24..60 {
+        world.run_until(Duration::from_millis(500) * half);
+        let newest = world.watch().deliveries(NodeId(4))[0].newest().unwrap();
+        let behind = world.now() - newest;
+        assert!(behind < Duration::from_secs(5), "{behind:?} at {:?}", world.now());
+    }
+    assert_eq!(world.watch().breach(), None);
+    let figures = world.watch().deliveries(NodeId(4))[0].figures();
+    assert!(figures.objects > 150 && figures.accepted == 1, "a fifth of 750: {figures:?}");
 }
 
 #[test]
