@@ -21,6 +21,10 @@ const LISTENER_RTT: Duration = Duration::from_millis(333);
 /// ACKs of viewers wait so long: each costs a cold look at a connection, which the next frame's visit makes anyway. It
 /// pays with hundreds of connections.
 const ACK_HOLD: Duration = Duration::from_millis(10);
+/// A viewer's stream, which is what the path has to carry at once.
+const STREAM_RATE: u64 = 4_000_000;
+/// A few streams' between PoPs, whose links are made for many.
+const TRUNK_RATE: u64 = 20_000_000;
 /// A server only answers.
 const NO_RACE: Race = Race { attempts: 1, after: Duration::ZERO };
 const RACE: Race = Race { attempts: 3, after: Duration::from_millis(500) };
@@ -55,6 +59,9 @@ pub struct Opening {
     pub rtt: Duration,
     /// First UDP payload size; path MTU discovery goes on up to 1,452.
     pub mtu: u16,
+    /// Bits per second that the first window is good for, under [`Congestion::Live`]. A count of packets alone is a rate
+    /// that falls with the round trip, to 0.25 Mbit/s by satellite, where each doubling takes a second.
+    pub rate: u64,
     /// How a dial that takes long is helped.
     pub race: Race,
 }
@@ -117,7 +124,7 @@ impl TransportProfile {
             congestion: Congestion::Live,
             ack_every: Some(10),
             ack_hold: ACK_HOLD,
-            opening: Opening { rtt: LISTENER_RTT, mtu: 1200, race: NO_RACE },
+            opening: Opening { rtt: LISTENER_RTT, mtu: 1200, rate: STREAM_RATE, race: NO_RACE },
             datagram_buffer: 128 << 10,
         }
     }
@@ -138,7 +145,7 @@ impl TransportProfile {
             ack_every: Some(10),
             // Loss is repaired sooner by what is read sooner, and trunks are few.
             ack_hold: Duration::ZERO,
-            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, race: RACE },
+            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, rate: TRUNK_RATE, race: RACE },
             datagram_buffer: 1 << 20,
         }
     }
@@ -173,7 +180,7 @@ impl TransportProfile {
             // A publisher without viewers and a viewer of a silent track have nothing else to say.
             keep_alive: Some(Duration::from_secs(10)),
             ack_hold: Duration::ZERO,
-            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, race: RACE },
+            opening: Opening { rtt: DIALLER_RTT, mtu: 1200, rate: STREAM_RATE, race: RACE },
             ..Self::viewer()
         }
     }
@@ -200,7 +207,8 @@ impl TransportProfile {
         match self.congestion {
             Congestion::Cubic => config.congestion_controller_factory(std::sync::Arc::new(CubicConfig::default())),
             Congestion::Bbr => config.congestion_controller_factory(std::sync::Arc::new(BbrConfig::default())),
-            Congestion::Live => config.congestion_controller_factory(std::sync::Arc::new(LiveConfig)),
+            Congestion::Live => config
+                .congestion_controller_factory(std::sync::Arc::new(LiveConfig { first_rate: self.opening.rate / 8 })),
         };
         if let Some(every) = self.ack_every {
             let mut ack = AckFrequencyConfig::default();

@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 /// First window in packets, as Chromium's QUIC has it: the pacer spreads them over a round trip.
 pub(super) const INITIAL_PACKETS: u64 = 32;
-/// Bytes per second that the first window gives at least, up to [`INITIAL_MOST`] packets: 4 Mbit/s. A count of packets
-/// alone is a rate that falls with the round trip, to 0.25 Mbit/s by satellite, where each doubling takes a second.
-const INITIAL_RATE: u64 = 500_000;
-const INITIAL_MOST: u64 = 1024;
+/// First window at most, however long and fast the path.
+const INITIAL_MOST: u64 = 4096;
 /// Least window in packets (BBR's MinPipeCwnd).
 const LEAST_PACKETS: u64 = 4;
 /// A standing queue is half the base round trip, within these bounds: above what receivers add by delaying ACKs
@@ -24,7 +22,8 @@ const QUEUE_MOST: Duration = Duration::from_millis(50);
 const BASE_LEAST: Duration = Duration::from_millis(25);
 /// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
 const DRAIN: f64 = 0.9;
-/// Most that one cut takes: a rate measured in a bad moment, or a base that jitter seldom shows, asks for too much.
+/// Most that one cut takes while the queue is not [`Level::Heavy`]: a rate measured in a bad moment, or a base that
+/// jitter seldom shows, asks for too much.
 const CUT: f64 = 0.5;
 /// A queue of ours shrinks with the window: to this part at least, after a cut.
 const FOLLOWS: f64 = 0.75;
@@ -52,6 +51,8 @@ const LEVEL: f64 = 0.8;
 pub(super) struct Live {
     window: u64,
     mtu: u64,
+    /// Bytes per second for which the first window lasts, up to [`INITIAL_MOST`] packets.
+    first_rate: u64,
     base: Base,
     round: Round,
     phase: Phase,
@@ -105,10 +106,11 @@ impl Sharing {
 }
 
 impl Live {
-    pub(super) const fn new(now: Instant, mtu: u64) -> Self {
+    pub(super) const fn new(now: Instant, mtu: u64, first_rate: u64) -> Self {
         Self {
             window: INITIAL_PACKETS * mtu,
             mtu,
+            first_rate,
             base: Base::new(now),
             round: Round::new(now),
             phase: Phase::Startup { rate: 0, stalls: 0 },
@@ -132,7 +134,7 @@ impl Live {
     pub(super) fn on_ack(&mut self, ack: &Ack) {
         let rtt = ack.now.saturating_duration_since(ack.sent);
         if self.base.get().is_none() {
-            let first = scaled(INITIAL_RATE, rtt.as_secs_f64()).min(INITIAL_MOST * self.mtu);
+            let first = scaled(self.first_rate, rtt.as_secs_f64()).min(INITIAL_MOST * self.mtu);
             self.window = self.window.max(first);
         }
         self.base.on_sample(rtt);
@@ -151,7 +153,8 @@ impl Live {
 
     /// Nothing came through for several probe timeouts: whatever was known of the path is void (RFC 9002 7.6).
     pub(super) fn on_blackout(&mut self, now: Instant) {
-        *self = Self { base: self.base.clone(), noise: self.noise.clone(), ..Self::new(now, self.mtu) };
+        *self =
+            Self { base: self.base.clone(), noise: self.noise.clone(), ..Self::new(now, self.mtu, self.first_rate) };
     }
 
     /// All packets of one ACK frame are counted.
@@ -181,9 +184,10 @@ impl Live {
 
     fn start_up(&mut self, view: &View, rate: u64, stalls: u8) {
         let round = &view.round;
-        // A handshake's few packets, acknowledged late, are no queue of ours.
         let used = in_use(self.window, round);
-        if self.is_bad(view) || (used && (view.stands() || view.fills())) {
+        // A handshake's few packets, acknowledged late, are no queue of ours.
+        let queued = round.peak_flight >= INITIAL_PACKETS * self.mtu && view.stands();
+        if self.is_bad(view) || queued || (used && view.fills()) {
             self.phase = Phase::Steady;
             return self.go_on(view);
         }
@@ -234,7 +238,8 @@ impl Live {
         self.held = 0;
         self.reduced = view.now;
         let used = self.window.min(view.round.peak_flight);
-        self.window = self.window.min(view.content(DRAIN).max(scaled(used, CUT)));
+        let least = if view.level == Level::Heavy { 0 } else { scaled(used, CUT) };
+        self.window = self.window.min(view.content(DRAIN).max(least));
         self.phase = Phase::Draining(drain);
     }
 
@@ -327,6 +332,8 @@ enum Level {
     Lingers,
     /// It has to go.
     Stands,
+    /// Twice that: nothing but a queue is so long.
+    Heavy,
 }
 
 impl View {
@@ -337,7 +344,10 @@ impl View {
         let burst = u128::from(BURST * mtu) * 1_000_000_000 / u128::from(round.rate.max(1));
         let burst = u64::try_from(burst).map_or(QUEUE_LEAST, Duration::from_nanos).min(QUEUE_LEAST);
         let bound = (base / 2).clamp(QUEUE_LEAST, QUEUE_MOST);
-        let level = if queue > (bound + burst + noise.jitter).max(noise.foreign) {
+        let stands = (bound + burst + noise.jitter).max(noise.foreign);
+        let level = if queue > stands * 2 {
+            Level::Heavy
+        } else if queue > stands {
             Level::Stands
         } else if queue > bound / 2 + burst + noise.jitter {
             Level::Lingers
@@ -348,7 +358,7 @@ impl View {
     }
 
     fn stands(&self) -> bool {
-        self.level == Level::Stands
+        self.level >= Level::Stands
     }
 
     fn lingers(&self) -> bool {

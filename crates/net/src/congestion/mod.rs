@@ -39,12 +39,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Builds [`Live`].
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LiveConfig;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LiveConfig {
+    /// Bytes per second that the first window is good for.
+    pub(crate) first_rate: u64,
+}
 
 impl ControllerFactory for LiveConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Live(live::Live::new(now, u64::from(current_mtu)), u64::from(current_mtu)))
+        Box::new(Live(live::Live::new(now, u64::from(current_mtu), self.first_rate), u64::from(current_mtu)))
     }
 }
 

@@ -46,7 +46,7 @@ impl Path {
         let epoch = SystemClock.now();
         Self {
             epoch,
-            live: Live::new(epoch, MTU),
+            live: Live::new(epoch, MTU, STREAM),
             now: Duration::ZERO,
             events: BTreeMap::new(),
             number: 0,
@@ -150,6 +150,8 @@ impl Path {
 
 const SECOND: Duration = Duration::from_secs(1);
 const FAST: u64 = 6_250_000;
+/// 4 Mbit/s.
+const STREAM: u64 = 500_000;
 
 #[test]
 fn a_greedy_flow_fills_the_path_and_not_the_queue() {
@@ -228,14 +230,14 @@ fn marks_and_gross_loss_lower_the_window_and_a_blackout_starts_anew() {
 fn the_first_window_is_a_rate_on_long_paths() {
     let epoch = SystemClock.now();
     let first = |rtt: Duration| {
-        let mut live = Live::new(epoch, MTU);
+        let mut live = Live::new(epoch, MTU, STREAM);
         live.on_ack(&Ack { now: epoch + rtt, sent: epoch, bytes: MTU, demand: Demand::Met, smoothed: rtt });
         live.window()
     };
     assert_eq!(first(50 * MS), 32 * MTU);
     // 4 Mbit/s for 1.2 s.
     assert_eq!(first(1200 * MS), 600_000);
-    assert_eq!(first(60 * SECOND), 1024 * MTU);
+    assert_eq!(first(60 * SECOND), 4096 * MTU);
 }
 
 #[test]
