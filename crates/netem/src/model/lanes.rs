@@ -21,7 +21,8 @@ pub enum Sharing {
     #[default]
     All,
     /// Those of one QUIC connection: clients behind one socket have a link each, as if each had a socket of its own.
-    /// Connections whose handshake did not pass, or whose ids have less than 8 bytes, share one.
+    /// A connection that changes its id gets another, empty one. Once ids of less than 8 bytes have passed, packets
+    /// after a handshake may begin with anything, and those of unknown connections share one.
     Connection,
 }
 
@@ -34,6 +35,8 @@ pub(crate) struct Lanes {
     common: Link,
     /// By connection.
     own: BTreeMap<u64, Link>,
+    /// Whether short ids have passed.
+    is_ambiguous: bool,
 }
 
 /// A packet under way, as [`Lanes`] know it.
@@ -57,7 +60,7 @@ pub(crate) struct Delivery {
 impl Lanes {
     /// Links that are up.
     pub(crate) const fn new(key: Key, link: Link, sharing: Sharing) -> Self {
-        Self { key, sharing, common: link, own: BTreeMap::new() }
+        Self { key, sharing, common: link, own: BTreeMap::new(), is_ambiguous: false }
     }
 
     /// What becomes of the next packet, which comes at `now`, carries `datagram` over UDP and has `bytes` with its IP
@@ -114,21 +117,23 @@ impl Lanes {
 
     /// The connection of a datagram, if it has a link of its own; one that begins is given one.
     fn connection(&mut self, datagram: &[u8]) -> Option<u64> {
-        let (connection, header) = destination(datagram)?;
-        if self.own.contains_key(&connection) {
-            return Some(connection);
-        }
-        let number = u32::try_from(self.own.len()).ok().filter(|_| self.own.len() < LANES_MAX)?;
-        match header {
-            // Without a handshake there is no telling whether these bytes are an id.
-            Header::Short => None,
-            Header::Long => {
-                let place = self.key.link ^ (number + 1).rotate_left(u32::BITS / 2);
-                let key = Key::new(self.key.seed, place, self.key.way);
-                self.own.insert(connection, self.common.sibling(key));
-                Some(connection)
+        let connection = match destination(datagram)? {
+            Destination::Told(Some(id)) => id,
+            Destination::Told(None) => {
+                self.is_ambiguous = true;
+                return None;
             }
+            // Peers change to ids that they were told in private.
+            Destination::Untold(id) if !self.is_ambiguous || self.own.contains_key(&id) => id,
+            Destination::Untold(_) => return None,
+        };
+        if !self.own.contains_key(&connection) {
+            let number = u32::try_from(self.own.len()).ok().filter(|_| self.own.len() < LANES_MAX)?;
+            let place = self.key.link ^ (number + 1).rotate_left(u32::BITS / 2);
+            let key = Key::new(self.key.seed, place, self.key.way);
+            self.own.insert(connection, self.common.sibling(key));
         }
+        Some(connection)
     }
 
     fn all(&self) -> impl Iterator<Item = &Link> {
@@ -146,23 +151,23 @@ impl Lanes {
     }
 }
 
-/// Forms of QUIC packets (RFC 9000 17.2, 17.3).
+/// The first bytes of the destination's id in a QUIC packet (RFC 9000 17.2, 17.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Header {
-    Long,
-    Short,
+enum Destination {
+    /// The header tells how long the id is; `None`: too short.
+    Told(Option<u64>),
+    /// It does not: an id, if it is long enough.
+    Untold(u64),
 }
 
-/// Where the id of the destination stands in a datagram's first packet, as a number.
-fn destination(datagram: &[u8]) -> Option<(u64, Header)> {
+fn destination(datagram: &[u8]) -> Option<Destination> {
+    let start = |id: &[u8]| id.first_chunk::<ID_BYTES>().map(|id| u64::from_be_bytes(*id));
     let (first, rest) = datagram.split_first()?;
-    let (id, header) = if first & LONG_HEADER == 0 {
-        (rest, Header::Short)
-    } else {
-        let (length, id) = rest.get(VERSION_BYTES..)?.split_first()?;
-        (id.get(..usize::from(*length))?, Header::Long)
-    };
-    id.first_chunk::<ID_BYTES>().map(|id| (u64::from_be_bytes(*id), header))
+    if first & LONG_HEADER == 0 {
+        return start(rest).map(Destination::Untold);
+    }
+    let (length, id) = rest.get(VERSION_BYTES..)?.split_first()?;
+    id.get(..usize::from(*length)).map(|id| Destination::Told(start(id)))
 }
 
 #[cfg(test)]
@@ -214,13 +219,22 @@ mod tests {
     }
 
     #[test]
-    fn what_no_handshake_has_announced_shares_a_link() {
+    fn an_id_that_was_told_in_private_is_a_connections_too() {
         let mut lanes = lanes(Sharing::Connection);
+        let mut came = |datagram: &[u8]| arrives(&mut lanes, 0, datagram);
+        assert_eq!([came(&handshake(1)), came(&handshake(2))], [Some(10); 2]);
+        assert_eq!([came(&short(11)), came(&short(12)), came(&short(11))], [Some(10), Some(10), Some(20)]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_shares_a_link() {
+        let mut lanes = lanes(Sharing::Connection);
+        arrives(&mut lanes, 0, &handshake(1)).expect("it is up");
         let brief = [0xc0, 0, 0, 0, 1, 2, 9, 9];
         let strays: [&[u8]; 5] = [&[], &[0x40], &[0xc0, 0, 0, 0, 1, 255, 1], &brief, &short(9)];
         let came = strays.map(|stray| arrives(&mut lanes, 0, stray));
         assert_eq!(came, [Some(10), Some(20), Some(30), Some(40), Some(50)]);
-        assert!(lanes.own.is_empty());
+        assert_eq!(arrives(&mut lanes, 0, &short(1)), Some(20), "known before");
     }
 
     #[test]
