@@ -22,6 +22,7 @@ fn the_documented_lines_parse() {
         "netem run scenarios/flap.toml --engine sim --seed 7 --format json --timeline flap.svg",
         "netem run a.toml b.toml --engine sim,proxy --seeds 1..100 --format markdown",
         "netem doctor --engine lab --format json",
+        "netem doctor --measure",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
