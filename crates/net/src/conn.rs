@@ -1,8 +1,9 @@
 //! One connection as the loop sees it: quinn-proto's state, and what decides when it is visited.
 
+use crate::idle::idle_timeout;
 use crate::incoming::Source;
 use crate::port::Leg;
-use crate::pulse::Pulse;
+use crate::pulse::{Ask, Heard, Pulse};
 use crate::send_window::Tracker;
 use crate::timer::Armed;
 use quinn_proto::{ConnectionEvent, ConnectionHandle};
@@ -44,7 +45,9 @@ impl Marks {
     pub(crate) const REFUSED: Self = Self(8);
     /// The last transmit left bytes behind: an ACK may open the congestion window.
     pub(crate) const BEHIND: Self = Self(16);
-    /// Either of the two.
+    /// The peer has not got our handshake flight.
+    pub(crate) const UNHEARD: Self = Self(32);
+    /// Either of `REFUSED` and `BEHIND`.
     pub(crate) const PRESSED: Self = Self(8 | 16);
 
     pub(crate) const fn has(self, other: Self) -> bool {
@@ -69,6 +72,8 @@ pub(crate) struct Times {
     /// The next path report.
     pub(crate) stats_due: Instant,
     pub(crate) pulse: Pulse,
+    /// When our handshake flight left last.
+    pub(crate) flight: Instant,
 }
 
 pub(crate) struct Conn {
@@ -100,40 +105,68 @@ impl Conn {
         [self.quic.poll_timeout(), self.held.deadline(), handshake, ask].into_iter().flatten().min()
     }
 
+    /// The handshake is over.
+    pub(crate) fn on_open(&mut self, now: Instant) {
+        self.phase = Phase::Open;
+        self.times.pulse.on_open(now, self.quic.side());
+        self.times.flight = now;
+        // What was repeated may be acknowledged late, and tell a round trip that contains all repetitions.
+        if self.quic.rtt() > LONGEST_RTT {
+            self.quic.path_changed(now);
+        }
+    }
+
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
     /// Asks a peer that has been silent for too long for a sign of life.
     pub(crate) fn ask(&mut self, now: Instant) {
-        if self.is_open() && self.times.pulse.take_ask(now) {
-            self.quic.ping();
+        if !self.is_open() {
+            return;
         }
+        match self.times.pulse.take_ask(now) {
+            None => {}
+            Some(Ask::Ping) => self.quic.ping(),
+            Some(Ask::Probe) => self.ring_early(self.times.pulse.heard()),
+        }
+    }
+
+    /// Notes that a datagram came by which the peer shows that its handshake is not over: whoever dialled and speaks
+    /// again so long after our flight has not got it, and whoever was dialled and repeats its own. RFC 9002 6.2.3 lets
+    /// us repeat ours before its probe timeout.
+    pub(crate) fn on_heard_early(&mut self, now: Instant, heard: Heard) {
+        let accepted = matches!(self.phase, Phase::Handshaking { attempt: None, .. });
+        let unheard = accepted || heard == Heard::Unfinished;
+        if unheard && now.saturating_duration_since(self.times.flight) >= FLIGHT_PAUSE {
+            self.times.flight = now;
+            self.marks.set(Marks::UNHEARD);
+        }
+    }
+
+    /// Lets quinn-proto's timers ring now, once each, of a peer that was heard last at `heard`: for the sake of the probe
+    /// timer, whose probes repeat what was not acknowledged and pass a window that is full. For the others an early ring
+    /// does not matter, but for the idle timer, which is left out.
+    pub(crate) fn ring_early(&mut self, heard: Instant) {
+        self.quic.handle_timeout(heard + idle_timeout(&self.quic, self.leg.idle_timeout) * 3 / 4);
     }
 
     /// Feeds the first datagram after a silence, and asks at once for an ACK that tells what was lost in it.
     ///
-    /// A PING waits where the window is full of what was lost: only quinn-proto's own probes pass it. So the probe timer,
-    /// which the silence has doubled, rings now. It is the next but one at the latest, behind that of a delayed ACK, and
-    /// no further away than the silence was long; an ACK that was late because of it has made that up to 9/8, and moved
-    /// the idle timer beyond thrice as much.
+    /// A PING waits where the window is full of what was lost, so that a probe has to ask, whose timer the silence has
+    /// doubled.
     pub(crate) fn feed_after_silence(&mut self, now: Instant, event: ConnectionEvent, silence: Duration) {
         let (rtt, remote) = (self.quic.rtt(), self.quic.remote_address());
         self.quic.handle_event(event);
         self.quic.ping();
-        // A path that is new has a window of its own, and a timer that is not to ring early.
+        // A path that is new has a window of its own, and is being validated.
         if self.quic.remote_address() != remote {
             return;
         }
-        let until = now + if self.quic.rtt() > rtt { silence * 3 } else { silence };
         if silence >= persistent(rtt) {
             self.quic.path_changed(now);
         }
-        for _ in 0..2 {
-            if let Some(at) = self.quic.poll_timeout().filter(|at| *at <= until) {
-                self.quic.handle_timeout(at);
-            }
-        }
+        self.ring_early(now);
     }
 
     /// Whether a datagram of `len` bytes may wait for the next visit.
@@ -157,6 +190,12 @@ impl Conn {
         count
     }
 }
+
+/// Between two handshake flights, unless the probe timeout says otherwise: the two probes of a client are one question.
+const FLIGHT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A first round trip that is longer says how long packets were lost; two hops by satellite take 1.2 s.
+const LONGEST_RTT: Duration = Duration::from_secs(2);
 
 /// From when on a silence is persistent congestion (RFC 9002 7.6: three probe timeouts): whatever was known of the path
 /// is void. quinn-proto's own count is misled by an ACK from before the silence, which comes after it and tells a round

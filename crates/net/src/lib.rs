@@ -73,6 +73,7 @@ mod complaints;
 mod congestion;
 mod conn;
 mod desk;
+mod idle;
 mod pipe;
 mod port;
 mod pulse;

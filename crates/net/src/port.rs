@@ -21,13 +21,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Leg {
     pub(crate) send_window: SendWindow,
     pub(crate) ack_hold: Duration,
+    pub(crate) idle_timeout: Duration,
     pub(crate) race: Race,
     pub(crate) peers: Peers,
 }
 
 impl Leg {
     const fn new(profile: &TransportProfile, peers: Peers) -> Self {
-        Self { send_window: profile.send_window, ack_hold: profile.ack_hold, race: profile.opening.race, peers }
+        Self {
+            send_window: profile.send_window,
+            ack_hold: profile.ack_hold,
+            idle_timeout: profile.idle_timeout,
+            race: profile.opening.race,
+            peers,
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a peer's silence means, and what is done about it.
 //!
 //! QUIC's probe timeout doubles while a path is gone, so that after two seconds of nothing the next probe may be two
-//! seconds away. Two rules end a hole soon after the path is back, without a packet more while it works:
+//! seconds away. Three rules end a hole soon after the path is back, without a packet more while it works:
 //! - an end that was getting media and hears nothing sends a PING at a steady pace, not a doubling one;
-//! - an end that hears its peer again, and has written meanwhile, sends a PING at once: its ACK tells what was lost.
+//! - an end that hears its peer again, and has written meanwhile, sends a probe at once: its ACK tells what was lost;
+//! - an end that has dialled and hears nothing after the handshake, or only the peer's part of it, says its own again.
 
+use quinn_proto::Side;
 use std::time::{Duration, Instant};
 
 /// Between two PINGs to a silent peer: a third of the 300 ms that may pass between the return of a path and that of its
@@ -18,13 +20,40 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same after the handshake, for the first requests.
 const OPENING: Duration = Duration::from_secs(2);
 
+/// How a datagram begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// With a packet of the handshake.
+    Long,
+    /// With what follows it.
+    Short,
+}
+
+impl Header {
+    pub(crate) fn of(datagram: &[u8]) -> Self {
+        // RFC 9000 17.2.
+        if datagram.first().is_some_and(|first| first & 0x80 != 0) { Self::Long } else { Self::Short }
+    }
+}
+
 /// How a datagram of the peer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// In the course of things.
     Still,
+    /// For the peer, whom we have dialled, the handshake is not over: it has not got the end of it.
+    Unfinished,
     /// So long after what we wrote first since it was heard last.
     Again(Duration),
+}
+
+/// How to ask a silent peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// For an ACK.
+    Ping,
+    /// By saying again what it may not have got.
+    Probe,
 }
 
 /// When one connection heard, got and asked.
@@ -34,23 +63,30 @@ pub(crate) struct Pulse {
     /// Until when silence is a reason to ask.
     until: Instant,
     asked: Instant,
+    /// When the handshake was over, and how often was asked since without an answer; `None`: the peer has been heard.
+    opening: Option<(Instant, u32)>,
     /// Since when something of ours waits for a sign of the peer.
     waits: Option<Instant>,
 }
 
 impl Pulse {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { heard: now, until: now, asked: now, waits: None }
+        Self { heard: now, until: now, asked: now, opening: None, waits: None }
     }
 
-    /// The handshake is over.
-    pub(crate) fn on_open(&mut self, now: Instant) {
+    /// The handshake is over here. Whoever dialled cannot know yet whether the other side got the end of it.
+    pub(crate) fn on_open(&mut self, now: Instant, side: Side) {
         self.until = now + OPENING;
+        self.opening = side.is_client().then_some((now, 0));
     }
 
     /// A datagram came, over a path of this round trip.
-    pub(crate) fn on_heard(&mut self, now: Instant, rtt: Duration) -> Heard {
+    pub(crate) fn on_heard(&mut self, now: Instant, header: Header, rtt: Duration) -> Heard {
+        if self.opening.is_some() && header == Header::Long {
+            return Heard::Unfinished;
+        }
         self.heard = now;
+        self.opening = None;
         let silence = self.waits.take().map(|since| now.saturating_duration_since(since));
         silence.filter(|silence| *silence >= rtt + SILENCE).map_or(Heard::Still, Heard::Again)
     }
@@ -60,6 +96,11 @@ impl Pulse {
         self.until = now + PATIENCE;
     }
 
+    /// When a datagram came last.
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// The app wrote.
     pub(crate) fn on_write(&mut self, now: Instant) {
         self.waits.get_or_insert(now);
@@ -67,17 +108,25 @@ impl Pulse {
 
     /// When to ask next.
     pub(crate) fn ask_at(&self) -> Option<Instant> {
-        let at = self.heard.max(self.asked) + PACE;
+        let at = match self.opening {
+            // What is repeated is larger than a PING: as often as a probe timeout of one pace says.
+            Some((since, unanswered)) => since + PACE * ((1 << unanswered.min(8)) * 2 - 1),
+            None => self.heard.max(self.asked) + PACE,
+        };
         (at <= self.until).then_some(at)
     }
 
-    /// Whether to ask now; the next time is one pace away then.
-    pub(crate) fn take_ask(&mut self, now: Instant) -> bool {
-        let due = self.ask_at().is_some_and(|at| at <= now);
-        if due {
-            self.asked = now;
-        }
-        due
+    /// Whether to ask now, and how; the next time is one pace away then, or twice as far as this one.
+    pub(crate) fn take_ask(&mut self, now: Instant) -> Option<Ask> {
+        self.ask_at().filter(|at| *at <= now)?;
+        self.asked = now;
+        Some(match &mut self.opening {
+            Some((_, unanswered)) => {
+                *unanswered += 1;
+                Ask::Probe
+            }
+            None => Ask::Ping,
+        })
     }
 }
 
@@ -92,12 +141,12 @@ mod tests {
     fn a_peer_is_heard_again_after_a_silence_in_which_we_wrote() {
         let start = SystemClock.now();
         let mut pulse = Pulse::new(start);
-        assert_eq!(pulse.on_heard(start + 3 * SILENCE, RTT), Heard::Still, "nothing was written");
+        assert_eq!(pulse.on_heard(start + 3 * SILENCE, Header::Short, RTT), Heard::Still, "nothing was written");
         let wrote = start + 4 * SILENCE;
         pulse.on_write(wrote);
         pulse.on_write(wrote + SILENCE);
-        assert_eq!(pulse.on_heard(wrote + 2 * SILENCE, RTT), Heard::Again(2 * SILENCE));
-        assert_eq!(pulse.on_heard(wrote + 4 * SILENCE, RTT), Heard::Still);
+        assert_eq!(pulse.on_heard(wrote + 2 * SILENCE, Header::Short, RTT), Heard::Again(2 * SILENCE));
+        assert_eq!(pulse.on_heard(wrote + 4 * SILENCE, Header::Short, RTT), Heard::Still);
     }
 
     #[test]
@@ -107,10 +156,10 @@ mod tests {
         // Whoever writes seldom hears seldom.
         let wrote = start + 5 * SILENCE;
         pulse.on_write(wrote);
-        assert_eq!(pulse.on_heard(wrote + RTT, RTT), Heard::Still);
+        assert_eq!(pulse.on_heard(wrote + RTT, Header::Short, RTT), Heard::Still);
         let far = 3 * SILENCE;
         pulse.on_write(wrote + far);
-        assert_eq!(pulse.on_heard(wrote + far * 2, far), Heard::Still);
+        assert_eq!(pulse.on_heard(wrote + far * 2, Header::Short, far), Heard::Still);
     }
 
     #[test]
@@ -118,13 +167,28 @@ mod tests {
         let start = SystemClock.now();
         let mut pulse = Pulse::new(start);
         pulse.on_fed(start);
-        assert!(!pulse.take_ask(start));
-        let times = (0..200_u32).filter(|tick| pulse.take_ask(start + PACE * *tick)).count();
+        assert_eq!(pulse.take_ask(start), None);
+        let times = (0..200_u32).filter(|tick| pulse.take_ask(start + PACE * *tick) == Some(Ask::Ping)).count();
         assert_eq!(times, 100, "every 100 ms for 10 s");
         assert_eq!(pulse.ask_at(), None);
         let again = start + PACE * 100;
-        pulse.on_heard(again, RTT);
+        pulse.on_heard(again, Header::Short, RTT);
         pulse.on_fed(again);
         assert_eq!(pulse.ask_at(), Some(again + PACE));
+    }
+    #[test]
+    fn whoever_dialled_says_the_end_of_the_handshake_again_until_the_peer_is_heard() {
+        let start = SystemClock.now();
+        let mut pulse = Pulse::new(start);
+        pulse.on_open(start, Side::Client);
+        let asks = |pulse: &mut Pulse, from: u32, to: u32| -> Vec<(u32, Ask)> {
+            (from..to).filter_map(|tick| Some((tick, pulse.take_ask(start + PACE * tick)?))).collect()
+        };
+        assert_eq!(asks(&mut pulse, 0, 10), [(1, Ask::Probe), (3, Ask::Probe), (7, Ask::Probe)]);
+        assert_eq!(pulse.on_heard(start + PACE * 9, Header::Long, RTT), Heard::Unfinished);
+        assert_eq!(pulse.on_heard(start + PACE * 10, Header::Short, RTT), Heard::Still);
+        assert_eq!(asks(&mut pulse, 10, 13), [(11, Ask::Ping), (12, Ask::Ping)]);
+        pulse.on_open(start, Side::Server);
+        assert_eq!(asks(&mut pulse, 13, 14), [(13, Ask::Ping)]);
     }
 }

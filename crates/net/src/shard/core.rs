@@ -134,7 +134,7 @@ impl<S: Socket> Core<S> {
             source: origin.source,
             held: Held::default(),
             window: Tracker::new(origin.leg.send_window),
-            times: Times { stats_due: now, pulse: Pulse::new(now) },
+            times: Times { stats_due: now, pulse: Pulse::new(now), flight: now },
             armed: Armed::default(),
             marks: Marks::default(),
         });

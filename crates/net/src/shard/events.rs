@@ -58,8 +58,7 @@ impl<S: Socket> Core<S> {
     fn connected<A: App>(&mut self, key: u32, app: &mut A, now: Instant) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let Phase::Handshaking { attempt, .. } = conn.phase else { return };
-        conn.phase = Phase::Open;
-        conn.times.pulse.on_open(now);
+        conn.on_open(now);
         self.gate.stats.completed += 1;
         if conn.source.is_some() {
             self.gate.handshake_over();

@@ -4,7 +4,7 @@ use super::core::{Core, Origin};
 use crate::command::Foreign;
 use crate::conn::{Marks, Phase};
 use crate::incoming::{Address, Source, Verdict};
-use crate::pulse::Heard;
+use crate::pulse::{Header, Heard};
 use crate::socket::{RecvBatch, Socket};
 use bytes::BytesMut;
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming};
@@ -74,20 +74,21 @@ impl<S: Socket> Core<S> {
         let Foreign { port: index, remote, local_ip, ecn, data } = datagram;
         let Some(port) = self.ports.get_mut(index) else { return };
         let ecn = ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
-        let len = data.len();
+        let shape = (data.len(), Header::of(&data));
         self.hot.clear();
         match port.endpoint.handle(now, remote, local_ip, ecn, data, &mut self.hot) {
             None => {}
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => self.route(now, (index, handle), event, len),
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => self.route(now, (index, handle), event, shape),
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, index, incoming),
             Some(DatagramEvent::Response(transmit)) => self.respond(index, &transmit),
         }
     }
 
-    fn route(&mut self, now: Instant, to: (usize, ConnectionHandle), event: ConnectionEvent, len: usize) {
+    fn route(&mut self, now: Instant, to: (usize, ConnectionHandle), event: ConnectionEvent, shape: (usize, Header)) {
         let Some(key) = self.ports[to.0].key(to.1) else { return };
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        let heard = conn.times.pulse.on_heard(now, conn.quic.rtt());
+        let (len, header) = shape;
+        let heard = conn.times.pulse.on_heard(now, header, conn.quic.rtt());
         if heard == Heard::Still && conn.may_hold(now, len) {
             let until = now + conn.leg.ack_hold;
             conn.held.push(event, until);
@@ -100,8 +101,9 @@ impl<S: Socket> Core<S> {
         self.census.held -= conn.feed_held();
         match heard {
             Heard::Again(silence) if conn.is_open() => conn.feed_after_silence(now, event, silence),
-            Heard::Again(_) | Heard::Still => conn.quic.handle_event(event),
+            Heard::Again(_) | Heard::Unfinished | Heard::Still => conn.quic.handle_event(event),
         }
+        conn.on_heard_early(now, heard);
         if !conn.marks.has(Marks::FED) {
             conn.marks.set(Marks::FED);
             self.queues.fed.push(key);

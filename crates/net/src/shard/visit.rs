@@ -63,6 +63,7 @@ impl<S: Socket> Core<S> {
         self.attempt_another(now, key);
         self.pump(now, key, app);
         self.select(now, key, app);
+        self.repeat_flight(now, key);
         let flow = self.transmit(now, key);
         // Sending may have made room for datagrams, and the endpoint may owe connection ids.
         self.pump(now, key, app);
@@ -99,6 +100,19 @@ impl<S: Socket> Core<S> {
         if conn.is_open() && now >= conn.times.stats_due {
             conn.times.stats_due = now + STATS_INTERVAL;
             Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
+        }
+    }
+
+    /// Sends a handshake flight again that did not arrive: Initial packets first, then those of the handshake, since
+    /// each probe is for the packets that have waited longest.
+    fn repeat_flight(&mut self, now: Instant, key: u32) {
+        if !self.conn(key).is_some_and(|conn| conn.marks.take(Marks::UNHEARD)) {
+            return;
+        }
+        for _ in 0..2 {
+            let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Ended) else { return };
+            conn.ring_early(now);
+            self.transmit(now, key);
         }
     }
 

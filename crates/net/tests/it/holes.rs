@@ -45,6 +45,31 @@ fn a_handshake_that_takes_long_gets_a_rival() {
 }
 
 #[test]
+fn a_flight_that_was_lost_goes_again_when_the_client_asks_again() {
+    let authority = Authority::new();
+    let mut world = dialling(&authority, &authority.roots());
+    world.run_for(3 * MS);
+    world.net.go_dark();
+    world.run_for(10 * MS);
+    world.net.come_back();
+    // The client asks again at 300 ms; the server would by itself after a second.
+    assert!(world.run_until(SECOND * 35 / 100, connected), "{:?}", world.app(1).seen);
+    assert_eq!(world.shards[1].stats().handshake.dialled, 1);
+}
+
+#[test]
+fn a_handshake_whose_end_was_lost_long_ago_ends_when_the_path_is_back() {
+    let authority = Authority::new();
+    let mut world = dialling(&authority, &authority.roots());
+    world.run_for(8 * MS);
+    world.net.go_dark();
+    world.run_for(SECOND * 12 / 10);
+    assert_eq!((world.app(0).seen.len(), world.app(1).seen.len()), (0, 1));
+    world.net.come_back();
+    assert!(world.run_until(SECOND / 2, connected), "{:?}", world.app(0).seen);
+}
+
+#[test]
 fn a_dial_into_a_hole_fails_once() {
     let authority = Authority::new();
     let mut world = dialling(&authority, &authority.roots());
