@@ -2,8 +2,10 @@
 
 use super::round::Summary;
 
+/// Largest window, in multiples of the largest burst.
+const REACH: u64 = 8;
 /// Packets by which the window opens first after a reduction.
-const FIRST_STEP: u64 = 4;
+const FIRST_STEP: u64 = 2;
 /// Most packets per step while packets are being lost: what a shallow buffer drops looks like random loss.
 const LOSSY_STEP: u64 = 16;
 /// Above this share of loss, growth is careful.
@@ -42,7 +44,7 @@ impl Growth {
 
     /// The window after a round without a standing queue.
     pub(super) fn next(&mut self, window: u64, round: &Summary, mtu: u64) -> u64 {
-        if !in_use(window, round) {
+        if !holds_back(window, round) {
             return window;
         }
         let lossy = round.loss > LOSSY;
@@ -77,10 +79,16 @@ impl Growth {
     }
 }
 
-/// Whether the window was needed: RFC 7661 and 9002 7.8 let only such a window grow, which bounds it by twice the
-/// largest burst that the application has sent.
+/// Whether the window was needed: RFC 7661 and 9002 7.8 let only such a window grow.
 pub(super) fn in_use(window: u64, round: &Summary) -> bool {
     round.pressure > 0.0 && round.peak_flight >= window / 2
+}
+
+/// Whether the window held something back, if only through the pacer: that lets 2 ms of a window per round trip go at
+/// once, so that a frame of a few packets leaves in one batch only under a window of many times its size. The bound
+/// keeps the window in proportion to the largest burst that the application has sent.
+pub(super) fn holds_back(window: u64, round: &Summary) -> bool {
+    round.pressure > 0.0 && round.peak_flight >= window / REACH
 }
 
 /// Whether the window or the pacer was the limit all the time.
@@ -117,11 +125,11 @@ mod tests {
     fn steps_double_while_the_window_is_in_use() {
         let mut growth = Growth::new();
         let mut window = 100 * MTU;
-        for packets in [104, 112, 128, 160, 200, 250] {
+        for packets in [102, 106, 114, 130, 162, 202] {
             window = growth.next(window, &round(window, 0.2, 0.0), MTU);
             assert_eq!(window / MTU, packets);
         }
-        let idle = Summary { peak_flight: window / 3, ..round(window, 0.2, 0.0) };
+        let idle = Summary { peak_flight: window / 9, ..round(window, 0.2, 0.0) };
         assert_eq!(growth.next(window, &idle, MTU), window);
         assert_eq!(growth.next(window, &round(window, 0.0, 0.0), MTU), window);
     }

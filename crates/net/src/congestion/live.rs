@@ -1,7 +1,7 @@
 //! The controller itself: which phase, which window. See the module's page for the why.
 
 use super::base::Base;
-use super::growth::{Growth, grew, in_use, is_full};
+use super::growth::{Growth, grew, holds_back, in_use, is_full};
 use super::noise::{self, Noise};
 use super::rival::{Cubic, Used};
 use super::round::{Ack, Round, Summary};
@@ -34,6 +34,8 @@ const HOLD: u8 = 32;
 /// Loss in one round that no random loss explains (the worst that must be carried is 20 %), and the least sample.
 const EXCESS: f64 = 0.4;
 const EXCESS_PACKETS: u64 = 64;
+/// Loss that says, beside a standing queue, that the queue overflows.
+const OVERFLOW: f64 = 0.2;
 /// Reduction on excess loss and ECN marks, CUBIC's.
 const BACK_OFF: f64 = 0.7;
 /// Start-up ends after so many full rounds in which the rate has not grown by a quarter (BBR 5.3.1.2).
@@ -41,6 +43,10 @@ const STALLS: u8 = 3;
 /// Pause before a shared queue is tested again; doubles while it stays shared.
 const RETRY: Duration = Duration::from_secs(4);
 const RETRY_MOST: Duration = Duration::from_secs(32);
+/// Packets in flight, few as they may be, make a queue on a slow path that no window ends; and how much of that is
+/// believed of a rate that the application may have limited.
+const FEW: u64 = 2;
+const FEW_MOST: Duration = Duration::from_millis(200);
 /// Packets that quinn-proto's pacer sends at once.
 const BURST: u64 = 10;
 /// A queue whose shortest is at least this part of its longest is no queue: the path has become longer.
@@ -79,7 +85,7 @@ enum Phase {
 
 #[derive(Debug, Clone)]
 struct Drain {
-    /// Window to go back to if the queue turns out to be someone else's.
+    /// Window to go back to if the queue turns out to be someone else's, as far as it fitted the path.
     before: u64,
     /// At the last cut.
     queue: Duration,
@@ -184,9 +190,9 @@ impl Live {
 
     fn start_up(&mut self, view: &View, rate: u64, stalls: u8) {
         let round = &view.round;
-        let used = in_use(self.window, round);
+        let used = holds_back(self.window, round);
         // A handshake's few packets, acknowledged late, are no queue of ours.
-        let queued = round.peak_flight >= INITIAL_PACKETS * self.mtu && view.stands();
+        let queued = view.stands() && (round.peak_flight >= INITIAL_PACKETS * self.mtu || self.overflows(view));
         if self.is_bad(view) || queued || (used && view.fills()) {
             self.phase = Phase::Steady;
             return self.go_on(view);
@@ -236,11 +242,13 @@ impl Live {
     fn cut(&mut self, view: &View, drain: Drain) {
         self.growth = Growth::new();
         self.held = 0;
-        self.reduced = view.now;
         let used = self.window.min(view.round.peak_flight);
         let least = if view.level == Level::Heavy { 0 } else { scaled(used, CUT) };
-        self.window = self.window.min(view.content(DRAIN).max(least));
-        self.phase = Phase::Draining(drain);
+        self.window = self.window.min(view.content(DRAIN).max(least)).max(self.least());
+        // Whoever's the queue is: a window of which so much is lost is too large.
+        let before = if self.overflows(view) { self.window } else { drain.before };
+        self.reduced = view.now;
+        self.phase = Phase::Draining(Drain { before, ..drain });
     }
 
     /// A round after a cut: the queue is gone, shrinks, or was not ours.
@@ -306,6 +314,11 @@ impl Live {
         view.round.newest_lost.is_some_and(|sent| sent > self.reduced)
     }
 
+    /// Beside a standing queue: it is full.
+    fn overflows(&self, view: &View) -> bool {
+        self.drops(view) && view.round.loss > OVERFLOW
+    }
+
     const fn least(&self) -> u64 {
         LEAST_PACKETS * self.mtu
     }
@@ -338,11 +351,11 @@ enum Level {
 
 impl View {
     fn new(now: Instant, base: Duration, round: Summary, mtu: u64, noise: noise::Level) -> Self {
-        let base = base.max(BASE_LEAST);
+        let few = time(FEW * mtu, round.rate).min(FEW_MOST);
+        let base = base.max(BASE_LEAST).max(few);
         let queue = round.least_rtt.saturating_sub(base);
         // The pacer sends bursts, which at low rates queue behind themselves.
-        let burst = u128::from(BURST * mtu) * 1_000_000_000 / u128::from(round.rate.max(1));
-        let burst = u64::try_from(burst).map_or(QUEUE_LEAST, Duration::from_nanos).min(QUEUE_LEAST);
+        let burst = time(BURST * mtu, round.rate).min(QUEUE_LEAST);
         let bound = (base / 2).clamp(QUEUE_LEAST, QUEUE_MOST);
         let stands = (bound + burst + noise.jitter).max(noise.foreign);
         let level = if queue > stands * 2 {
@@ -379,6 +392,11 @@ impl View {
     fn content(&self, gain: f64) -> u64 {
         scaled(self.round.rate, gain * self.base.as_secs_f64())
     }
+}
+
+/// How long so many bytes take at so many per second.
+fn time(bytes: u64, rate: u64) -> Duration {
+    Duration::from_secs(bytes).checked_div(u32::try_from(rate.max(1)).unwrap_or(u32::MAX)).unwrap_or_default()
 }
 
 const fn to_f64(bytes: u64) -> f64 {
