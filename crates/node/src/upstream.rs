@@ -249,7 +249,7 @@ impl Node {
                 // Subgroups of the group before may have been under way, too.
                 let from = Location::new(held.group.saturating_sub(1), 0);
                 let next = Location::new(held.group, held.object + 1);
-                let missing = track.log.first_missing(from).unwrap_or(next);
+                let missing = track.log.first_unfinished(from).unwrap_or(next);
                 missing.max(oldest)
             }
         };

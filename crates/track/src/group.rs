@@ -2,7 +2,7 @@
 
 use crate::gaps::Gaps;
 use crate::object::Object;
-use crate::subgroup::{End, Subgroup};
+use crate::subgroup::{End, Halves, Subgroup};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -125,8 +125,8 @@ impl Group {
     }
 
     /// First id at or after `from` that is missing, as far as its subgroups tell.
-    pub(crate) fn first_missing(&self, from: u64) -> Option<u64> {
-        let missing = self.subgroups.values().filter_map(|subgroup| subgroup.first_missing(from));
+    pub(crate) fn first_missing(&self, from: u64, halves: Halves) -> Option<u64> {
+        let missing = self.subgroups.values().filter_map(|subgroup| subgroup.first_missing(from, halves));
         missing.filter(|id| self.absent_until(*id).is_none()).min()
     }
 

@@ -7,7 +7,7 @@ use crate::gaps::Gaps;
 use crate::group::Group;
 use crate::object::Object;
 use crate::range::{FetchPlan, FetchRange, RangeError, after};
-use crate::subgroup::{End, Priority, Subgroup};
+use crate::subgroup::{End, Halves, Priority, Subgroup};
 use crate::walk::Walk;
 use crate::writer::Writers;
 use crate::{Forwarding, Limit, Limits, Malformed, Progress, SourceId, WriteError};
@@ -167,13 +167,24 @@ impl Log {
         self.groups.first_key_value().map(|(id, _)| *id)
     }
 
-    /// First location at or after `from` that is missing, as far as the held groups tell: where a source that takes
-    /// over has to fetch from.
+    /// First location at or after `from` that is missing and that nobody is about to bring, as far as the held groups
+    /// tell.
     #[must_use]
     pub fn first_missing(&self, from: Location) -> Option<Location> {
+        self.first(from, Halves::UnderWay)
+    }
+
+    /// The same where an object of which only a part is here counts as missing, too, whoever is at work on it: where a
+    /// source that takes over has to fetch from, as the others may go before they have finished.
+    #[must_use]
+    pub fn first_unfinished(&self, from: Location) -> Option<Location> {
+        self.first(from, Halves::Missing)
+    }
+
+    fn first(&self, from: Location, halves: Halves) -> Option<Location> {
         self.groups.range(from.group..).find_map(|(id, group)| {
             let first = if *id == from.group { from.object } else { 0 };
-            group.first_missing(first).map(|object| Location::new(*id, object))
+            group.first_missing(first, halves).map(|object| Location::new(*id, object))
         })
     }
 

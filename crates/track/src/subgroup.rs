@@ -3,6 +3,15 @@
 use crate::object::Object;
 use std::time::Instant;
 
+/// What objects are of which a source has brought a part and goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halves {
+    /// They will be whole.
+    UnderWay,
+    /// The source may go before they are.
+    Missing,
+}
+
 /// Objects of one subgroup, and what its streams said about it.
 #[derive(Debug)]
 pub(crate) struct Subgroup {
@@ -131,15 +140,16 @@ impl Subgroup {
         (0..self.objects.len()).all(|index| self.follows(index) && !self.objects[index].is_unknown())
     }
 
-    /// First id from `from` on that is missing, half there without anybody to complete it, or not known to be the end.
-    pub(crate) fn first_missing(&self, from: u64) -> Option<u64> {
+    /// First id from `from` on that is missing, half there, or not known to be the end. What a writer is at work on is
+    /// missing only if `halves` says so.
+    pub(crate) fn first_missing(&self, from: u64, halves: Halves) -> Option<u64> {
         let start = self.position(from, 0);
         let mut next = from;
         for object in &self.objects[start..] {
             if object.floor > next {
                 return Some(next);
             }
-            if object.is_unknown() || (object.is_filling() && self.writers == 0) {
+            if object.is_unknown() || (object.is_filling() && (self.writers == 0 || halves == Halves::Missing)) {
                 return Some(object.id);
             }
             next = object.id.saturating_add(1);

@@ -151,6 +151,7 @@ fn first_missing_says_where_to_resubscribe() {
     let mut ingest = Ingest::new(SOURCE);
     ingest.push(&mut log, now, &wires[0][..40]).expect("sound");
     assert_eq!(log.first_missing(at(0, 0)), None, "still being written");
+    assert_eq!(log.first_unfinished(at(0, 0)), Some(at(2, 3)), "by a source that may go");
     ingest.reset(&mut log, now);
     assert_eq!(log.first_missing(at(0, 0)), Some(at(2, 3)));
     let mut again = Ingest::new(OTHER);
