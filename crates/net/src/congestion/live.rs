@@ -17,9 +17,10 @@ const LEAST_PACKETS: u64 = 4;
 /// (25 ms) on long paths, and small enough to be drained within a frame.
 const QUEUE_LEAST: Duration = Duration::from_millis(15);
 const QUEUE_MOST: Duration = Duration::from_millis(50);
-/// A base shorter than what a receiver may add before it acknowledges (RFC 9000 18.2, the default `max_ack_delay`)
-/// counts as that much: a window has to last until the ACK comes, on a path of 1 ms too.
-const BASE_LEAST: Duration = Duration::from_millis(25);
+/// A shorter base counts as that much. A receiver may add 25 ms before it acknowledges (RFC 9000 18.2, the default
+/// `max_ack_delay`), and on a path of 1 ms a busy sender and receiver add as much again: a window has to last until the
+/// ACK comes, and a round trip of 75 ms costs nobody live media.
+const BASE_LEAST: Duration = Duration::from_millis(50);
 /// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
 const DRAIN: f64 = 0.9;
 /// Most that one cut takes while the queue is not [`Level::Heavy`]: a rate measured in a bad moment, or a base that
