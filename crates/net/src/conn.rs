@@ -169,13 +169,13 @@ impl Conn {
         self.ring_early(now);
     }
 
-    /// Whether a datagram of `len` bytes may wait for the next visit.
-    pub(crate) fn may_hold(&self, now: Instant, len: usize) -> bool {
-        self.is_open()
-            && !self.leg.ack_hold.is_zero()
-            && len <= MAX_ACK_DATAGRAM
-            && self.held.has_room(now)
-            && !self.marks.has(Marks::PRESSED)
+    /// Whether a datagram of `len` bytes that has come may wait for the next visit.
+    pub(crate) fn may_hold(&mut self, now: Instant, len: usize) -> bool {
+        if self.leg.ack_hold.is_zero() || len > MAX_ACK_DATAGRAM {
+            return false;
+        }
+        self.held.on_ack();
+        self.is_open() && self.held.pays(now) && !self.marks.has(Marks::PRESSED)
     }
 
     /// Hands held datagrams to quinn-proto; returns how many there were.
@@ -211,18 +211,25 @@ const MAX_ACK_DATAGRAM: usize = 64;
 const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 /// More than this many ACKs between two visits means that visits are late; the rest is fed at once.
 const MAX_HELD: usize = 16;
+/// So many ACKs between two writes are worth holding.
+const CROWD: u8 = 3;
 /// A connection carries media while it writes at least this often.
 const MEDIA_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Probable ACKs that wait for the next visit of a connection that carries media.
 ///
-/// Every ACK costs a cold look at the connection, which the next frame's visit has to make anyway. They wait
-/// only on connections that write steadily, and only while nothing presses to be sent: an ACK may open the
-/// congestion window. quinn-proto stamps the arrival in `Endpoint::handle`, so RTT samples stay right.
+/// Every ACK costs a visit, and one visit can do for all ACKs of a frame. They wait only on connections that write
+/// steadily, only where a frame brings several (for one or two, holding costs what it saves: a look at a cold connection
+/// to put them aside), and only while nothing presses to be sent: an ACK may open the congestion window. quinn-proto
+/// stamps the arrival in `Endpoint::handle`, so RTT samples stay right.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     events: Vec<ConnectionEvent>,
     until: Option<Instant>,
+    /// Probable ACKs since the last write.
+    since_write: u8,
+    /// Whether the write before it brought [`CROWD`].
+    crowded: bool,
     last_write: Option<Instant>,
     media_until: Option<Instant>,
 }
@@ -234,6 +241,13 @@ impl Held {
             self.media_until = Some(now + MEDIA_INTERVAL);
         }
         self.last_write = Some(now);
+        self.crowded = self.since_write >= CROWD;
+        self.since_write = 0;
+    }
+
+    /// Notes a probable ACK.
+    const fn on_ack(&mut self) {
+        self.since_write = self.since_write.saturating_add(1);
     }
 
     pub(crate) fn push(&mut self, event: ConnectionEvent, until: Instant) {
@@ -241,8 +255,8 @@ impl Held {
         self.events.push(event);
     }
 
-    fn has_room(&self, now: Instant) -> bool {
-        self.media_until.is_some_and(|until| now < until) && self.events.len() < MAX_HELD
+    fn pays(&self, now: Instant) -> bool {
+        self.crowded && self.media_until.is_some_and(|until| now < until) && self.events.len() < MAX_HELD
     }
 
     const fn deadline(&self) -> Option<Instant> {

@@ -191,7 +191,7 @@ impl Node {
         let cut_through = config.mode == Forwarding::CutThrough;
         track.readers.push(Reader { session: id, request, cut_through, is_live: true });
         track.upkeep.unused_since = None;
-        session.down.subs.insert(request, sub);
+        session.down.subs.insert(request, Box::new(sub));
         session.mark_ready(request);
         if opening == Opening::Answer {
             let ours = (!is_sibling).then_some(&pop);

@@ -142,7 +142,7 @@ impl Node {
         };
         let reader = FetchReader::new(now, config);
         let job = FetchJob { track: key, reader, range, filling: false, counted: Stats::default(), queued: false };
-        session.down.fetches.insert(request, job);
+        session.down.fetches.insert(request, Box::new(job));
         session.mark_ready(request);
         session.protocol.accept_fetch(
             request,

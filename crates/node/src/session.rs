@@ -121,8 +121,9 @@ pub(crate) struct Inbound {
 /// Where objects go on this session.
 #[derive(Debug, Default)]
 pub(crate) struct Downstream {
-    pub(crate) subs: BTreeMap<RequestId, Sub>,
-    pub(crate) fetches: BTreeMap<RequestId, FetchJob>,
+    /// Boxed: a node of the map has room for eleven, of which most viewers use one or two.
+    pub(crate) subs: BTreeMap<RequestId, Box<Sub>>,
+    pub(crate) fetches: BTreeMap<RequestId, Box<FetchJob>>,
     pub(crate) joins: Vec<HeldJoin>,
     /// Requests that may have something to send; sorted by urgency at the visit. A `Vec` keeps its memory, so that
     /// marking a viewer ready allocates nothing.

@@ -221,7 +221,9 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Requests {
     side: Side,
-    open: BTreeMap<RequestId, Request>,
+    /// Boxed, as every large value in a map of a session: a node of the map has room for eleven, of which most viewers
+    /// use one.
+    open: BTreeMap<RequestId, Box<Request>>,
     /// Subscriptions by what must be unique (draft-18 5.1); two while a PUBLISH crosses our SUBSCRIBE.
     tracks: HashMap<(Role, TrackName), Vec<RequestId>>,
     next_ours: u64,
@@ -284,11 +286,11 @@ impl Requests {
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Request> {
-        self.open.get(&id)
+        self.open.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Request> {
-        self.open.get_mut(&id)
+        self.open.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn insert(&mut self, id: RequestId, mut request: Request) {
@@ -298,7 +300,7 @@ impl Requests {
         if let Some((role, track)) = self.role_of(id, &mut request) {
             self.tracks.entry((role, track)).or_default().push(id);
         }
-        self.open.insert(id, request);
+        self.open.insert(id, Box::new(request));
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Request> {
@@ -314,7 +316,7 @@ impl Requests {
                 self.tracks.remove(&key);
             }
         }
-        Some(request)
+        Some(*request)
     }
 
     /// The subscriptions that we have to a track in one role.

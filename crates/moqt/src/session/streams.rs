@@ -18,7 +18,7 @@ pub(super) struct RequestStreams {
     /// Streams whose request is known and still reads.
     requests: HashMap<StreamId, RequestId, IdHash>,
     /// Streams of the peer's whose first message is incomplete, or that came before SETUP.
-    openings: BTreeMap<StreamId, Opening>,
+    openings: BTreeMap<StreamId, Box<Opening>>,
     /// Streams that the peer has used; what comes late on one that is over is ignored.
     used: UsedIds,
     /// Bytes of incomplete messages, all streams together.
@@ -76,7 +76,7 @@ impl Session {
                 self.refuse_stream(stream);
                 return Ok(());
             }
-            self.streams.openings.insert(stream, Opening::new());
+            self.streams.openings.insert(stream, Box::new(Opening::new()));
         }
         let Some(opening) = self.streams.openings.get_mut(&stream) else {
             return Ok(());
@@ -209,7 +209,7 @@ impl Session {
         self.out.stop(stream, code);
     }
 
-    fn drop_opening(&mut self, stream: StreamId) -> Option<Opening> {
+    fn drop_opening(&mut self, stream: StreamId) -> Option<Box<Opening>> {
         let opening = self.streams.openings.remove(&stream)?;
         self.streams.recount(opening.pushed.saturating_add(opening.held.len()), 0);
         if let Some(deadline) = opening.deadline {

@@ -4,7 +4,7 @@ use crate::support::app::{Act, Seen, TestApp};
 use crate::support::certs::Authority;
 use crate::support::world::{VirtualShard, World};
 use bytes::Bytes;
-use sluice_moqt::transport::{CloseReason, Dir, Output, Side, StreamId};
+use sluice_moqt::transport::{CloseReason, Dir, Output, SessionId, Side, StreamId};
 use sluice_net::tls::{ClientTls, ServerTls};
 use sluice_net::{Admission, NodeKey, PortConfig, ShardConfig, TransportProfile};
 use std::time::Duration;
@@ -275,21 +275,40 @@ fn path_mtu_probes_that_are_too_long_do_no_harm() {
     assert_eq!(world.shards[1].stats().drop.send_error, 0);
 }
 
-#[test]
-fn acks_of_a_media_connection_wait_for_its_next_visit() {
-    let mut world = pair(1, TestApp::default(), TestApp::default());
+/// Sixty frames of 8,000 bytes from the server at 30 a second, and meanwhile `small` datagrams per frame from the client
+/// that are no larger than an ACK.
+fn show(world: &mut World, small: u32) -> SessionId {
     let (server, client) = (world.app(0).session().unwrap(), world.app(1).session().unwrap());
     for frame in 0..60 {
         world.with(0, |app| app.act(server, Act::Open { dir: Dir::Uni, data: bytes(8_000 + frame) }));
-        world.run_for(Duration::from_millis(33));
+        for _ in 0..small {
+            world.run_for(Duration::from_millis(33) / (small + 1));
+            world.with(1, |app| app.act(client, Act::Open { dir: Dir::Uni, data: bytes(1) }));
+        }
+        world.run_for(Duration::from_millis(33) / (small + 1));
     }
-    let stats = world.shards[0].stats();
     assert_eq!(world.app(1).fins().len(), 60);
-    assert!(stats.turn.held > 50, "{stats:?}");
-    // The client's own requests on the same connection are not held: one round trip, 10 ms.
+    client
+}
+
+#[test]
+fn where_a_frame_brings_many_acks_they_wait_for_the_next_visit() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    let client = show(&mut world, 4);
+    let stats = world.shards[0].stats();
+    assert!(stats.turn.held > 200, "{stats:?}");
+    // The client's requests on the same connection are larger, and do not wait: one round trip, 10 ms.
     let data = bytes(100);
     world.with(1, |app| app.act(client, Act::Open { dir: Dir::Bi, data }));
-    assert!(world.run_until(Duration::from_millis(6), |shards| !shards[0].app().fins().is_empty()));
+    assert!(world.run_until(Duration::from_millis(6), |shards| shards[0].app().fins().iter().any(|f| f.len() == 100)));
+}
+
+#[test]
+fn the_one_ack_of_a_frame_does_not_wait() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    show(&mut world, 0);
+    let stats = world.shards[0].stats();
+    assert!(stats.turn.held < 10, "{stats:?}");
 }
 
 #[test]
