@@ -220,6 +220,7 @@ struct Summary {
     up: Counters,
     down: Counters,
     lateness: sluice_netem::proxy::Lateness,
+    is_real_time: bool,
     proxy: sluice_netem::proxy::Tally,
 }
 
@@ -349,6 +350,7 @@ fn summarize(cli: &Cli, (listen, to): (SocketAddr, SocketAddr), seconds: f64, re
                 up: report.forward,
                 down: report.reverse,
                 lateness: report.lateness,
+                is_real_time: report.is_real_time,
                 proxy: report.proxy,
             };
             report::line(serde_json::to_string(&summary)?)?;

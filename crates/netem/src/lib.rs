@@ -32,13 +32,17 @@
 
 mod clock;
 pub mod doctor;
+mod due;
 pub mod generate;
 #[cfg(target_os = "linux")]
 pub mod lab;
 mod lateness;
 pub mod model;
+mod priority;
 pub mod proxy;
 pub mod result;
 pub mod scenario;
 pub mod selftest;
 pub mod timeline;
+
+pub use priority::Priority;

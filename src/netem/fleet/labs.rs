@@ -1,11 +1,11 @@
 //! A fleet in network namespaces.
 
 use super::child::Running;
-use super::place::{Addresses, Dial, LinkState, Place};
+use super::place::{Addresses, Dial, LinkState, Place, quantiles};
 use anyhow::Context as _;
 use sluice_netem::lab::{Lab, LinkCounters, LinkSpec, Spec};
 use sluice_netem::model::{State, Way};
-use sluice_netem::proxy::Lateness;
+use sluice_netem::result::Punctuality;
 use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -83,8 +83,9 @@ impl Place for Labs {
         Ok(links.map(state).collect())
     }
 
-    fn lateness(&self) -> anyhow::Result<Lateness> {
-        Ok(self.lab.counters()?.lateness)
+    fn lateness(&self) -> anyhow::Result<Punctuality> {
+        let counters = self.lab.counters()?;
+        Ok(Punctuality { late: quantiles(counters.lateness), is_real_time: counters.is_real_time })
     }
 
     fn forget(&self) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use super::child::Running;
 use sluice_netem::model::{Counters, State};
 use sluice_netem::proxy::Lateness;
+use sluice_netem::result::{Punctuality, Quantiles};
 use sluice_netem::scenario::{LinkId, NodeId, Ways};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -61,8 +62,15 @@ pub(super) trait Place {
     fn links(&self) -> anyhow::Result<Vec<LinkState>>;
 
     /// How late packets left since [`Place::forget`].
-    fn lateness(&self) -> anyhow::Result<Lateness>;
+    fn lateness(&self) -> anyhow::Result<Punctuality>;
 
     /// Forgets how late packets were while everything started.
     fn forget(&self) -> anyhow::Result<()>;
+}
+
+/// What an engine counts in nanoseconds, in seconds.
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of lateness, far below 2^53")]
+pub(super) fn quantiles(lateness: Lateness) -> Quantiles {
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    Quantiles { p50: seconds(lateness.p50_ns), p99: seconds(lateness.p99_ns), max: seconds(lateness.max_ns) }
 }

@@ -1,10 +1,11 @@
 //! A fleet on loopback, each link through a UDP forwarder.
 
 use super::child::{Here, Running};
-use super::place::{Addresses, Dial, LinkState, Place};
+use super::place::{Addresses, Dial, LinkState, Place, quantiles};
 use anyhow::Context as _;
 use sluice_netem::model::{Sharing, State, Way};
-use sluice_netem::proxy::{Config, Handle, Lateness, Proxy};
+use sluice_netem::proxy::{Config, Handle, Proxy};
+use sluice_netem::result::Punctuality;
 use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -131,9 +132,11 @@ impl Place for Proxies {
     }
 
     /// The worst link is what the run is worth.
-    fn lateness(&self) -> anyhow::Result<Lateness> {
-        let all = self.laid.iter().map(|laid| laid.handle.report().lateness);
-        Ok(all.max_by_key(|lateness| lateness.p99_ns).unwrap_or_default())
+    fn lateness(&self) -> anyhow::Result<Punctuality> {
+        let reports: Vec<_> = self.laid.iter().map(|laid| laid.handle.report()).collect();
+        let worst = reports.iter().map(|report| report.lateness).max_by_key(|lateness| lateness.p99_ns);
+        let is_real_time = reports.iter().all(|report| report.is_real_time);
+        Ok(Punctuality { late: quantiles(worst.unwrap_or_default()), is_real_time })
     }
 
     fn forget(&self) -> anyhow::Result<()> {

@@ -9,8 +9,7 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use sluice_net::{Clock as _, SystemClock};
 use sluice_netem::model::State;
-use sluice_netem::proxy::Lateness;
-use sluice_netem::result::{Evidence, Happened, LinkEvidence, NodeEvidence, Quantiles, QueueSample};
+use sluice_netem::result::{Evidence, Happened, LinkEvidence, NodeEvidence, QueueSample};
 use sluice_netem::scenario::{Action, Engine, LinkId, NodeId, Role, Scenario};
 use std::collections::BTreeMap;
 use std::thread;
@@ -99,7 +98,7 @@ impl<'a> Fleet<'a> {
             links,
             nodes: self.relays.iter().map(|relay| self.node(relay)).collect(),
             happened: self.happened.clone(),
-            lateness: Some(quantiles(lateness)),
+            lateness: Some(lateness),
             trace_hash: None,
         })
     }
@@ -297,10 +296,4 @@ fn wait<T>(
         watcher(Duration::ZERO, Duration::ZERO)?;
         thread::sleep(POLL);
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nanoseconds of lateness, far below 2^53")]
-fn quantiles(lateness: Lateness) -> Quantiles {
-    let seconds = |nanos: u64| nanos as f64 / 1e9;
-    Quantiles { p50: seconds(lateness.p50_ns), p99: seconds(lateness.p99_ns), max: seconds(lateness.max_ns) }
 }

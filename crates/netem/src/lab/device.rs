@@ -1,5 +1,6 @@
 //! The ends of links as the kernel knows them, and what the engine reads and writes them by.
 
+use super::datagram::PREFIX;
 use super::namespace::Namespace;
 use super::netlink::{End, Interface, Mac, Netlink};
 use super::spec::Medium;
@@ -30,6 +31,16 @@ pub(super) struct Port {
     descriptor: OwnedFd,
     /// Bytes before the IP header.
     pub(super) header: usize,
+    pub(super) framing: Framing,
+}
+
+/// What one read or write can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// One packet.
+    Bare,
+    /// A run of datagrams, too.
+    Run,
 }
 
 impl AsFd for Port {
@@ -93,12 +104,16 @@ pub(super) fn lay(medium: Medium, hub: &Namespace, link: usize, ends: [LinkEnd<'
 
 fn tun(end: LinkEnd<'_>, link: usize) -> io::Result<Port> {
     let LinkEnd { namespace, own, other } = end;
-    let descriptor = namespace.run(move || {
-        let device = sys::tun(&name(link))?;
-        open_end(&mut Netlink::open()?, &name(link), own, other)?;
-        Ok(device)
-    })?;
-    Ok(Port { descriptor, header: 0 })
+    namespace.run(move || {
+        let name = name(link);
+        let runs = sys::tun_of_runs(&name).map(|descriptor| Port { descriptor, header: PREFIX, framing: Framing::Run });
+        let port = match runs {
+            Ok(port) => port,
+            Err(_) => Port { descriptor: sys::tun(&name)?, header: 0, framing: Framing::Bare },
+        };
+        open_end(&mut Netlink::open()?, &name, own, other)?;
+        Ok(port)
+    })
 }
 
 fn packet(end: LinkEnd<'_>, hub: &Namespace, link: usize, side: &str) -> io::Result<Port> {
@@ -119,7 +134,7 @@ fn packet(end: LinkEnd<'_>, hub: &Namespace, link: usize, side: &str) -> io::Res
         sys::finish_packets(&netlink, &name(link))?;
         open_end(&mut netlink, &name(link), own, other)
     })?;
-    Ok(Port { descriptor, header: ETHERNET })
+    Ok(Port { descriptor, header: ETHERNET, framing: Framing::Bare })
 }
 
 fn open_end(netlink: &mut Netlink, name: &str, own: Ipv4Addr, other: Ipv4Addr) -> io::Result<()> {

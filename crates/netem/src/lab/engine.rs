@@ -4,21 +4,22 @@
 //! the kernel makes and takes on the others; and threads that each wait for a link of their own would preempt each
 //! other where cores are few, which shows as lateness.
 
-use super::device::Port;
-use super::flight::{Flight, PACKET_MAX, Packet};
-use super::spec::Priority;
-use super::sys;
+use super::datagram::{HEADERS, PREFIX, RUN_BYTES_MAX, is_run, split};
+use super::device::{Framing, Port};
+use super::flight::{Flight, PACKET_MAX, Packet, Slot};
+use super::run::Run;
 use super::ways::Ways;
 use crate::clock::Clock;
 use crate::lateness::{Distribution, Lateness};
 use crate::model::{Delivery, Ticket};
+use crate::priority::{Priority, Raised};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read, readv, write};
 use rustix::thread::set_current_timer_slack;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,9 +37,12 @@ const DENSE: u32 = 40;
 /// The time over which it counts.
 const WINDOW: Duration = Duration::from_millis(1);
 /// How long dense packets wait at most: well below what their delay is told to.
-const NAP: Duration = Duration::from_micros(80);
+const NAP: Duration = Duration::from_micros(100);
 /// Packets read from a link before others get their turn.
 const READ_MAX: u32 = 64;
+/// The longest packet that the kernel gives at once: a run, with what precedes it. The first part of it goes where an
+/// ordinary one does.
+const WHOLE_MAX: usize = PACKET_MAX + RUN_BYTES_MAX;
 /// How long it sleeps at most, and how old its account of its own CPU time can be.
 const IDLE: Duration = Duration::from_millis(50);
 /// The version in the first byte of an IPv4 packet.
@@ -159,12 +163,9 @@ impl Drop for Engine {
 
 fn run(ports: &[Port], shared: &Shared, priority: Priority) -> io::Result<()> {
     set_current_timer_slack(NonZeroU64::new(1))?;
-    let is_real_time = match priority {
-        Priority::RealTime => sys::real_time().is_ok(),
-        Priority::Ordinary => false,
-    };
+    let raised = Raised::to(priority);
     if let Ok(mut state) = shared.state.lock() {
-        state.is_real_time = is_real_time;
+        state.is_real_time = raised.is_real_time();
     }
     let mut polled: Vec<_> = ports.iter().map(|port| PollFd::new(port, PollFlags::IN)).collect();
     polled.push(PollFd::from_borrowed_fd(shared.wake.as_fd(), PollFlags::IN));
@@ -172,6 +173,8 @@ fn run(ports: &[Port], shared: &Shared, priority: Priority) -> io::Result<()> {
         ports,
         shared,
         flight: Flight::new(),
+        run: Run::new(),
+        whole: vec![1; WHOLE_MAX],
         ready: vec![true; ports.len()],
         left: Duration::ZERO,
         density: Density::default(),
@@ -223,6 +226,10 @@ struct Worker<'a> {
     ports: &'a [Port],
     shared: &'a Shared,
     flight: Flight<Ticket>,
+    /// What leaves next.
+    run: Run,
+    /// Room for a run that is read.
+    whole: Vec<u8>,
     /// Which ports have packets.
     ready: Vec<bool>,
     /// When the last packet left.
@@ -249,34 +256,84 @@ impl Worker<'_> {
 
     /// Returns how many packets it has read.
     fn read_some(&mut self, port: usize, state: &mut State) -> io::Result<u32> {
-        for count in 0..READ_MAX {
+        let mut count = 0;
+        while count < READ_MAX {
             let Some(slot) = self.flight.room() else {
                 return self.overflow(port, state);
             };
-            let length = match read(&self.ports[port], &mut self.flight.bytes_mut(slot)[..]) {
+            let length = match self.read(port, slot) {
                 Ok(length) => length,
                 Err(error) => {
                     self.flight.release(slot);
                     return nothing_read(error).map(|()| count);
                 }
             };
-            self.take(port, Packet { at: self.shared.now(), port: port ^ 1, slot, length, token: () }, state);
+            let packet = Packet { at: self.shared.now(), port: port ^ 1, slot, length, token: () };
+            count += match self.ports[port].framing {
+                Framing::Bare => self.take(port, packet, state),
+                Framing::Run => self.take_run(port, packet, state),
+            };
         }
-        Ok(READ_MAX)
+        Ok(count)
     }
 
-    /// Asks the model about a packet that came by `port`.
-    fn take(&mut self, port: usize, packet: Packet<()>, state: &mut State) {
+    fn read(&mut self, port: usize, slot: Slot) -> rustix::io::Result<usize> {
+        let (port, bytes) = (&self.ports[port], self.flight.bytes_mut(slot));
+        match port.framing {
+            Framing::Bare => read(port, &mut bytes[..]),
+            Framing::Run => readv(port, &mut [IoSliceMut::new(bytes), IoSliceMut::new(&mut self.whole[PACKET_MAX..])]),
+        }
+    }
+
+    /// Takes a packet as it is, or cuts the run that it is.
+    fn take_run(&mut self, port: usize, packet: Packet<()>, state: &mut State) -> u32 {
+        let Packet { at, port: out, slot, length, token: () } = packet;
+        let bytes = self.flight.bytes(slot);
+        let prefix: [u8; PREFIX] = *bytes.first_chunk().expect("a slot is longer");
+        match is_run(&prefix) {
+            Ok(false) if length <= PACKET_MAX => return self.take(port, packet, state),
+            Ok(true) => {}
+            Ok(false) | Err(_) => {
+                state.tally.foreign += 1;
+                self.flight.release(slot);
+                return 1;
+            }
+        }
+        self.whole[..PACKET_MAX].copy_from_slice(bytes);
+        self.flight.release(slot);
+        let whole = std::mem::take(&mut self.whole);
+        let mut count = 0;
+        for (before, payload) in split(prefix, whole.get(PREFIX..length).unwrap_or_default()) {
+            count += 1;
+            let length = PREFIX + HEADERS + payload.len();
+            let Some(slot) = self.flight.room().filter(|_| length <= PACKET_MAX) else {
+                state.tally.overflow += 1;
+                continue;
+            };
+            let bytes = self.flight.bytes_mut(slot);
+            bytes[..PREFIX + HEADERS].copy_from_slice(&before);
+            bytes[PREFIX + HEADERS..length].copy_from_slice(payload);
+            self.take(port, Packet { at, port: out, slot, length, token: () }, state);
+        }
+        self.whole = whole;
+        state.tally.foreign += u64::from(count == 0);
+        count.max(1)
+    }
+
+    /// Asks the model about a packet that came by `port`, and says that it was one.
+    fn take(&mut self, port: usize, packet: Packet<()>, state: &mut State) -> u32 {
         let Packet { at: now, port: out, slot, length, token: () } = packet;
         let header = self.ports[port].header;
         if length <= header || self.flight.bytes(slot)[header] >> 4 != IPV4 {
             state.tally.foreign += 1;
-            return self.flight.release(slot);
+            self.flight.release(slot);
+            return 1;
         }
         let bytes = &self.flight.bytes(slot)[header..length];
         let lanes = state.links[port / 2].at_end(port % 2);
         let Some(Delivery { at, copy, ticket: token }) = lanes.offer(now, datagram(bytes), bytes.len()) else {
-            return self.flight.release(slot);
+            self.flight.release(slot);
+            return 1;
         };
         if let Some(at) = copy {
             match self.flight.copy(slot) {
@@ -285,6 +342,7 @@ impl Worker<'_> {
             }
         }
         self.flight.launch(Packet { at, port: out, slot, length, token });
+        1
     }
 
     /// Empties a port for whose packets there is no room: left waiting they would come late, and nobody would know.
@@ -308,16 +366,41 @@ impl Worker<'_> {
             // It came by the other port of the link.
             let from = port ^ 1;
             if state.links[from / 2].at_end(from % 2).arrives(at, token) {
-                let sent = write(&self.ports[port], &self.flight.bytes(slot)[..length]);
-                state.tally.refused += u64::from(sent.is_err());
+                now = self.push(port, (slot, length), state).unwrap_or(now);
                 state.late.record(now.saturating_sub(at));
+            } else {
+                self.flight.release(slot);
             }
-            self.flight.release(slot);
-            self.left = now;
-            now = self.shared.now();
             count += 1;
         }
+        if count > 0 {
+            self.send(state);
+            self.left = now;
+        }
         count
+    }
+
+    /// Has a packet leave, together with those before it if it can; tells the time if those had to leave first.
+    fn push(&mut self, port: usize, packet: (Slot, usize), state: &mut State) -> Option<Duration> {
+        let to = (port, &self.ports[port]);
+        let bytes = &self.flight.bytes(packet.0)[to.1.header..packet.1];
+        if self.run.push(to, packet, bytes) {
+            return None;
+        }
+        self.send(state);
+        let bytes = &self.flight.bytes(packet.0)[to.1.header..packet.1];
+        // The first is always taken.
+        self.run.push(to, packet, bytes);
+        Some(self.shared.now())
+    }
+
+    /// Writes what has been gathered.
+    fn send(&mut self, state: &mut State) {
+        let flight = &self.flight;
+        state.tally.refused += self.run.send(self.ports, &|slot| flight.bytes(slot));
+        for slot in self.run.drain() {
+            self.flight.release(slot);
+        }
     }
 
     /// How long to sleep when nothing comes.

@@ -1,13 +1,16 @@
-//! Packets between their two interfaces: their bytes in a pool, their times in a heap.
+//! Packets between their two interfaces: their bytes in a pool, their times in order.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use crate::due::Due;
 use std::time::Duration;
 
 /// Bytes kept of a packet: an interface of the lab sends no longer one.
 pub(super) const PACKET_MAX: usize = 2048;
 /// Packets of a whole lab that are under way at once, in 128 MiB: 600 ms at 1 Gbit/s of 1,200 bytes.
 pub(super) const IN_FLIGHT_MAX: usize = 65_536;
+
+/// Packets that there is room for from the start, in 8 MiB: memory that is touched for the first time makes what is due
+/// late, on virtual machines by milliseconds.
+const READY: usize = 4096;
 
 /// Where the bytes of a packet are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +34,21 @@ pub(super) struct Packet<T> {
 /// Packets under way. Allocates while it grows to its largest size, and not afterwards.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
-    due: BinaryHeap<Reverse<Entry<T>>>,
+    due: Due<Packet<T>>,
     #[expect(
         clippy::vec_box,
         reason = "growing moves pointers; moving 128 MiB of packets would make all of them late"
     )]
     slots: Vec<Box<[u8; PACKET_MAX]>>,
     free: Vec<Slot>,
-    launched: u64,
 }
 
 impl<T> Flight<T> {
     pub(super) fn new() -> Self {
-        Self { due: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), launched: 0 }
+        // Other bytes than zero: room that nobody has written to is none yet.
+        let slots = (0..READY).map(|_| Box::new([1; PACKET_MAX])).collect();
+        let free = (0..READY).rev().filter_map(|number| u32::try_from(number).ok()).map(Slot).collect();
+        Self { due: Due::with_capacity(READY), slots, free }
     }
 
     /// Room for a packet, unless too many are under way.
@@ -78,54 +83,17 @@ impl<T> Flight<T> {
     }
 
     pub(super) fn launch(&mut self, packet: Packet<T>) {
-        self.due.push(Reverse(Entry { order: self.launched, packet }));
-        self.launched += 1;
+        self.due.push(packet.at, packet);
     }
 
     /// The time at which the next packet is due.
     pub(super) fn next(&self) -> Option<Duration> {
-        self.due.peek().map(|Reverse(entry)| entry.packet.at)
+        self.due.next()
     }
 
     /// The next packet if it is due. Its room is the caller's to give back.
     pub(super) fn land(&mut self, now: Duration) -> Option<Packet<T>> {
-        if self.next()? > now {
-            return None;
-        }
-        self.due.pop().map(|Reverse(entry)| entry.packet)
-    }
-}
-
-/// Ordered by time; what is due at one time leaves in the order in which it came.
-#[derive(Debug)]
-struct Entry<T> {
-    order: u64,
-    packet: Packet<T>,
-}
-
-impl<T> Entry<T> {
-    fn key(&self) -> (Duration, u64) {
-        (self.packet.at, self.order)
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        self.due.pop(now).map(|(_, packet)| packet)
     }
 }
 
@@ -153,7 +121,7 @@ mod tests {
             flight.release(packet.slot);
         }
         assert_eq!(landed, [2, 4, 1, 3]);
-        assert_eq!(flight.slots.len(), 4);
+        assert_eq!(flight.slots.len(), READY, "there was room from the start");
     }
 
     #[test]

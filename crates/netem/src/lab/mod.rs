@@ -33,6 +33,7 @@
 //! ```
 
 mod build;
+mod datagram;
 mod device;
 mod engine;
 mod error;
@@ -42,12 +43,14 @@ mod namespace;
 mod netlink;
 mod probe;
 mod process;
+mod run;
 mod self_test;
 mod spec;
 mod sys;
 mod user;
 mod ways;
 
+pub use crate::priority::Priority;
 pub use build::Lab;
 pub use engine::Tally;
 pub use error::LabError;
@@ -56,5 +59,6 @@ pub(crate) use probe::{Probe, probe};
 pub use process::Process;
 pub use rustix::process::Signal;
 pub use self_test::{SelfTestError, self_test};
-pub use spec::{LINKS_MAX, LinkSpec, Medium, MediumChoice, NODES_MAX, Priority, Reach, Spec, SpecError};
+pub use spec::{LINKS_MAX, LinkSpec, Medium, MediumChoice, NODES_MAX, Reach, Spec, SpecError};
+pub(crate) use sys::{ordinary_priority, real_time};
 pub use user::{enter_user_namespace, is_privileged, start_in_user_namespace};

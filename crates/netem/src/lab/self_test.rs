@@ -2,8 +2,9 @@
 
 use super::build::Lab;
 use super::error::LabError;
-use super::spec::{LinkSpec, Medium, MediumChoice, Priority, Spec};
+use super::spec::{LinkSpec, Medium, MediumChoice, Spec};
 use crate::model::{Direction, Sharing};
+use crate::priority::Priority;
 use crate::selftest::{self, SelfTest, Stream, Trial};
 use rustix::net::sockopt;
 use std::io;

@@ -1,6 +1,7 @@
 //! What a lab consists of, and the plan made of it: addresses and routes. Pure.
 
 use crate::model::{Direction, Sharing};
+use crate::priority::Priority;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -71,16 +72,6 @@ pub enum Medium {
     Tun,
     /// Virtual Ethernet read by packet sockets: needs no device node, costs a tenth more.
     Packet,
-}
-
-/// Who goes first on a busy machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Priority {
-    /// The engine, before all ordinary threads, where that is permitted.
-    #[default]
-    RealTime,
-    /// Whoever the scheduler picks.
-    Ordinary,
 }
 
 /// Why no plan can be made.

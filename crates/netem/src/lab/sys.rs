@@ -3,11 +3,11 @@
 //! Every block names what makes it sound; nothing here keeps a pointer past its call.
 #![expect(
     unsafe_code,
-    reason = "unshare, two ioctls, sockaddr_ll, two of libc's calls and pre_exec have no safe wrapper"
+    reason = "unshare, three ioctls, sockaddr_ll, two of libc's calls and pre_exec have no safe wrapper"
 )]
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::ioctl::{Opcode, Updater, ioctl};
+use rustix::ioctl::{IntegerSetter, Opcode, Updater, ioctl};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -26,6 +26,12 @@ const IFREQ_DATA: usize = 24;
 const TUNSETIFF: Opcode = 0x4004_54ca;
 const IFF_TUN: u16 = 0x0001;
 const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+
+const TUNSETOFFLOAD: Opcode = 0x4004_54d0;
+/// What need not be done before a packet is read: checksums, and cutting runs of datagrams over IPv4 and IPv6. The last
+/// two can be had together only.
+const TUN_OFFLOADS: usize = 0x01 | 0x20 | 0x40;
 
 const SIOCETHTOOL: Opcode = 0x8946;
 /// Transmit checksums, TCP segmentation, generic segmentation: what must be done before a packet leaves the kernel,
@@ -65,8 +71,20 @@ pub(super) fn unshare_user() -> io::Result<()> {
 
 /// Makes a TUN device in the calling thread's network namespace. It goes when the descriptor does.
 pub(super) fn tun(name: &str) -> io::Result<OwnedFd> {
+    open_tun(name, IFF_TUN | IFF_NO_PI)
+}
+
+/// The same for packets behind a `struct virtio_net_hdr`, so that runs of datagrams pass as one. Linux 6.2 can.
+pub(super) fn tun_of_runs(name: &str) -> io::Result<OwnedFd> {
+    let device = open_tun(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)?;
+    // SAFETY: TUNSETOFFLOAD takes a number in place of a pointer.
+    unsafe { ioctl(&device, IntegerSetter::<TUNSETOFFLOAD>::new_usize(TUN_OFFLOADS)) }?;
+    Ok(device)
+}
+
+fn open_tun(name: &str, flags: u16) -> io::Result<OwnedFd> {
     let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
-    let mut request = Request::new(name, &(IFF_TUN | IFF_NO_PI).to_ne_bytes())?;
+    let mut request = Request::new(name, &flags.to_ne_bytes())?;
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, which `Request` is laid out as.
     unsafe { ioctl(&file, Updater::<TUNSETIFF, Request>::new(&mut request)) }?;
     Ok(file.into())
@@ -127,7 +145,7 @@ pub(super) fn skip_queue(socket: impl AsFd) -> io::Result<()> {
 }
 
 /// Gives the calling thread the lowest real-time priority, which is above all ordinary threads.
-pub(super) fn real_time() -> io::Result<()> {
+pub(crate) fn real_time() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 1 };
     // SAFETY: thread 0 is the calling one, and the parameters outlive the call.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) } {
@@ -137,7 +155,7 @@ pub(super) fn real_time() -> io::Result<()> {
 }
 
 /// Gives the calling thread back its ordinary priority.
-pub(super) fn ordinary_priority() -> io::Result<()> {
+pub(crate) fn ordinary_priority() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: as above.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) } {

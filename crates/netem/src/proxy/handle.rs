@@ -3,13 +3,15 @@
 use crate::clock::Clock;
 use crate::lateness::{Distribution, Lateness};
 use crate::model::{Counters, Direction, Lanes, Program, State, Way};
+use crate::priority::Raised;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Turns that the proxy lets others have at most before it goes on: some 50 us.
-const YIELDS_MAX: usize = 50;
+/// How long the proxy sleeps where a handle waits. Yielding would do nothing for it: a real-time thread yields to its like
+/// only.
+const TURN: Duration = Duration::from_micros(20);
 
 /// Changes, reads and stops a proxy, from any thread. It may outlive the proxy.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Report {
     pub reverse: Counters,
     /// How late packets left: what the figures are worth.
     pub lateness: Lateness,
+    /// Whether the proxy goes before ordinary threads: else it is late where they are busy.
+    pub is_real_time: bool,
     /// What the links do not know of.
     pub proxy: Tally,
 }
@@ -54,6 +58,7 @@ pub(super) struct Shared {
     stopping: AtomicBool,
     /// Handles that wait for their turn.
     waiting: AtomicUsize,
+    is_real_time: AtomicBool,
     state: Mutex<Conditions>,
 }
 
@@ -79,7 +84,8 @@ impl Shared {
     pub(super) fn new(forward: Lanes, reverse: Lanes) -> Arc<Self> {
         let state = Conditions { forward, reverse, late: Distribution::new(), tally: Tally::default() };
         let (stopping, waiting) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { clock: Clock::start(), stopping, waiting, state: Mutex::new(state) })
+        let is_real_time = AtomicBool::new(false);
+        Arc::new(Self { clock: Clock::start(), stopping, waiting, is_real_time, state: Mutex::new(state) })
     }
 
     pub(super) const fn clock(&self) -> Clock {
@@ -90,13 +96,15 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Says how the proxy's thread was raised.
+    pub(super) fn set_priority(&self, raised: &Raised) {
+        self.is_real_time.store(raised.is_real_time(), Ordering::Relaxed);
+    }
+
     /// For the proxy's thread, which would otherwise take the lock again before a handle has woken up.
     pub(super) fn lock_politely(&self) -> MutexGuard<'_, Conditions> {
-        for _ in 0..YIELDS_MAX {
-            if self.waiting.load(Ordering::Relaxed) == 0 {
-                break;
-            }
-            std::thread::yield_now();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(TURN);
         }
         self.lock()
     }
@@ -143,6 +151,7 @@ impl Handle {
             forward: state.forward.counters(),
             reverse: state.reverse.counters(),
             lateness: state.late.summary(),
+            is_real_time: self.shared.is_real_time.load(Ordering::Relaxed),
             proxy: state.tally,
         })
     }

@@ -43,6 +43,7 @@ pub(crate) use port::{Batch, Port, datagrams};
 pub(crate) use wait::{Precise, until_ready};
 
 use crate::model::{Direction, Key, Lanes, Link, Sharing, Span, Way};
+use crate::priority::Priority;
 use handle::Shared;
 use std::io;
 use std::net::SocketAddr;
@@ -66,15 +67,19 @@ pub struct Config {
     pub clients_max: usize,
     /// A client is forgotten when nothing came from it or for it for so long.
     pub client_idle: Span,
+    /// Who goes first on a busy machine.
+    pub priority: Priority,
 }
 
 impl Config {
-    /// The conditions of both ways, shared by all, with seed 0, at most 512 clients, forgotten after two minutes.
+    /// The conditions of both ways, shared by all, with seed 0, at most 512 clients, forgotten after two minutes, and the
+    /// proxy before ordinary threads.
     #[must_use]
     pub const fn new(forward: Direction, reverse: Direction) -> Self {
         // 512 sockets fit into the 1024 descriptors that most systems allow a process.
         let (sharing, client_idle) = (Sharing::All, Span::from_millis(120_000));
-        Self { forward, reverse, seed: 0, link: 0, sharing, clients_max: 512, client_idle }
+        let priority = Priority::RealTime;
+        Self { forward, reverse, seed: 0, link: 0, sharing, clients_max: 512, client_idle, priority }
     }
 }
 
@@ -109,6 +114,7 @@ pub struct Proxy {
     worker: Worker,
     shared: Arc<Shared>,
     local: SocketAddr,
+    priority: Priority,
 }
 
 impl Proxy {
@@ -131,14 +137,14 @@ impl Proxy {
         let refused = |source| ProxyError::Listen { addr: listen, source };
         let port = Port::bind(listen).map_err(refused)?;
         let local = port.local_addr().map_err(refused)?;
-        let Config { forward, reverse, seed, link, sharing, clients_max, client_idle } = config;
+        let Config { forward, reverse, seed, link, sharing, clients_max, client_idle, priority } = config;
         let lanes = |way, config| {
             let key = Key::new(seed, link, way);
             Lanes::new(key, Link::new(key, config), sharing)
         };
         let shared = Shared::new(lanes(Way::Forward, forward), lanes(Way::Reverse, reverse));
         let worker = Worker::new(port, to, (clients_max, client_idle.get()), Arc::clone(&shared));
-        Ok(Self { worker, shared, local })
+        Ok(Self { worker, shared, local, priority })
     }
 
     /// The address that clients send to.
@@ -153,13 +159,14 @@ impl Proxy {
         Handle::new(Arc::clone(&self.shared))
     }
 
-    /// Forwards on the calling thread until a [`Handle::stop`]. What is under way then is dropped.
+    /// Forwards on the calling thread until a [`Handle::stop`]. What is under way then is dropped. Meanwhile the thread has
+    /// the priority of the [`Config`], as far as the system permits.
     ///
     /// # Errors
     /// The system refuses to wait or to receive.
     pub fn run(self) -> Result<Report, ProxyError> {
         let handle = self.handle();
-        self.worker.run().map_err(ProxyError::Socket)?;
+        self.worker.run(self.priority).map_err(ProxyError::Socket)?;
         Ok(handle.report())
     }
 }

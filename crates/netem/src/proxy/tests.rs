@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{Bottleneck, Capacity, Change};
 use crate::model::{Loss, Program, Queue, Rate, Ratio, State, Step};
+use crate::priority::Raised;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -45,6 +46,15 @@ impl Drop for StopOnDrop<'_> {
 
 fn wire() -> Config {
     Config::new(Direction::default(), Direction::default())
+}
+
+#[test]
+fn it_goes_before_ordinary_threads_where_it_may_and_says_so() {
+    let is_permitted = Raised::to(Priority::RealTime).is_real_time();
+    let server = socket();
+    assert_eq!(with_proxy(&server, wire(), |_, _| {}).is_real_time, is_permitted);
+    let ordinary = Config { priority: Priority::Ordinary, ..wire() };
+    assert!(!with_proxy(&server, ordinary, |_, _| {}).is_real_time);
 }
 
 #[test]

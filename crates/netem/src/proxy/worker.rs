@@ -7,6 +7,7 @@ use super::outbox::{Doors, Outbox};
 use super::port::{Batch, Port, datagrams};
 use super::wait::{Precise, cpu_us, until_ready};
 use crate::model::{Delivery, Way, packet_bytes};
+use crate::priority::{Priority, Raised};
 use quinn_udp::RecvMeta;
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ const SPARSE: Duration = Duration::from_micros(400);
 const IDLE: Duration = Duration::from_millis(50);
 /// Where packets follow each other more closely than [`DENSE`], the loop rests for [`REST`] after each [`CROWD`] of them,
 /// so that they gather: waking up costs several times as much as a packet. It makes them late by as much at most.
-const REST: Duration = Duration::from_micros(50);
+const REST: Duration = Duration::from_micros(100);
 const DENSE: Duration = Duration::from_micros(25);
 const CROWD: u32 = 8;
 /// How often it accounts for its CPU time, which takes a system call.
@@ -74,15 +75,18 @@ impl Worker {
             to,
             clients: Clients::new(to, limits.0),
             client_idle: limits.1,
-            flight: Flight::default(),
+            flight: Flight::new(),
             outbox: Outbox::new(),
             shared,
             pace: Pace::default(),
         }
     }
 
-    pub(super) fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self, priority: Priority) -> io::Result<()> {
+        // Before its priority: the slack of a real-time thread cannot be set.
         let _precise = Precise::new();
+        let raised = Raised::to(priority);
+        self.shared.set_priority(&raised);
         let mut batch = Batch::new();
         let (mut ready, mut ids) = (Vec::new(), Vec::new());
         while !self.shared.is_stopping() {
@@ -126,8 +130,9 @@ impl Worker {
     }
 
     fn take_from_clients(&mut self, batch: &Batch, state: &mut Conditions) {
+        let stamps = self.shared.clock().stamps();
         for (meta, message) in batch.messages() {
-            let at = self.arrival(Way::Forward, meta);
+            let at = self.arrival(Way::Forward, stamps.time(meta.timestamp));
             match self.clients.find(meta.addr, meta.dst_ip, at) {
                 Some(client) => {
                     let leg = Leg { way: Way::Forward, client, ecn: meta.ecn };
@@ -142,12 +147,13 @@ impl Worker {
     fn take_from_server(&mut self, id: ClientId, batch: &mut Batch, state: &mut Conditions) -> io::Result<()> {
         let Some(client) = self.clients.get(id) else { return Ok(()) };
         client.port.receive(batch)?;
+        let stamps = self.shared.clock().stamps();
         for (meta, message) in batch.messages() {
             if (meta.addr.ip(), meta.addr.port()) != (self.to.ip(), self.to.port()) {
                 state.tally.foreign += datagrams(meta, message).count() as u64;
                 continue;
             }
-            let at = self.arrival(Way::Reverse, meta);
+            let at = self.arrival(Way::Reverse, stamps.time(meta.timestamp));
             self.clients.touch(id, at);
             let leg = Leg { way: Way::Reverse, client: id, ecn: meta.ecn };
             self.take(Arrival { at, leg, meta }, message, state);
@@ -157,8 +163,7 @@ impl Worker {
     }
 
     /// When a message reached this machine: its delay counts from there, not from when the loop got to it.
-    fn arrival(&mut self, way: Way, meta: &RecvMeta) -> Duration {
-        let stamped = self.shared.clock().stamped(meta.timestamp);
+    fn arrival(&mut self, way: Way, stamped: Duration) -> Duration {
         let latest = match way {
             Way::Forward => &mut self.pace.offered[0],
             Way::Reverse => &mut self.pace.offered[1],

@@ -101,11 +101,16 @@ fn validity(scenario: &Scenario, evidence: &Evidence) -> Validity {
     let told = scenario.expectations.iter().find(|e| e.figure == Figure::LatenessP99).map(|e| e.quantity);
     let limit = if let Some(Quantity::Time { plus, .. }) = told { plus } else { LATENESS_MAX }.as_secs_f64();
     let mut reasons = Vec::new();
-    if let Some(lateness) = evidence.lateness.filter(|lateness| lateness.p99 > limit) {
+    if let Some(engine) = evidence.lateness.filter(|engine| engine.late.p99 > limit) {
+        let fix = match engine.is_real_time {
+            true => "leave the machine idle",
+            false => {
+                "it was not permitted real-time priority: permit it (`sluice netem doctor`), or leave the machine idle"
+            }
+        };
         reasons.push(format!(
-            "the engine moved 1 % of the packets more than {:.2} ms late (limit {:.2} ms): leave the machine idle, \
-             or give it real-time priority",
-            lateness.p99 * 1e3,
+            "the engine moved 1 % of the packets more than {:.2} ms late (limit {:.2} ms): {fix}",
+            engine.late.p99 * 1e3,
             limit * 1e3
         ));
     }
@@ -117,7 +122,13 @@ fn validity(scenario: &Scenario, evidence: &Evidence) -> Validity {
         let missing = scenario.events.len() - evidence.happened.len();
         reasons.push(format!("{missing} events did not happen"));
     }
-    Validity { valid: reasons.is_empty(), reasons, lateness_seconds: evidence.lateness, limit_seconds: limit }
+    Validity {
+        valid: reasons.is_empty(),
+        reasons,
+        lateness_seconds: evidence.lateness.map(|engine| engine.late),
+        limit_seconds: limit,
+        real_time: evidence.lateness.map(|engine| engine.is_real_time),
+    }
 }
 
 fn crowd(scenario: &Scenario, evidence: &Evidence, node: NodeId) -> Crowd {

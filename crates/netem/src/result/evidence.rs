@@ -28,9 +28,18 @@ pub struct Evidence {
     /// Events, in order.
     pub happened: Vec<Happened>,
     /// How much later than told the engine moved packets; `None`: its time is virtual.
-    pub lateness: Option<Quantiles>,
+    pub lateness: Option<Punctuality>,
     /// One number for all that moved, where a run repeats.
     pub trace_hash: Option<u64>,
+}
+
+/// How late an engine was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Punctuality {
+    /// By how much packets were.
+    pub late: Quantiles,
+    /// Whether it went before ordinary threads.
+    pub is_real_time: bool,
 }
 
 /// Kind of a track.

@@ -27,7 +27,8 @@ mod text;
 mod verdict;
 
 pub use evidence::{
-    Arrival, Evidence, Happened, LinkEvidence, Media, NodeEvidence, NodeSample, Published, QueueSample, Viewing,
+    Arrival, Evidence, Happened, LinkEvidence, Media, NodeEvidence, NodeSample, Published, Punctuality, QueueSample,
+    Viewing,
 };
 pub use report::{
     About, EventLine, Gap, LinkReport, NodeReport, Outcome, Report, Validity, Verdict, ViewerReport, ViewersReport,

@@ -68,6 +68,8 @@ pub struct Validity {
     pub lateness_seconds: Option<Quantiles>,
     /// Limit of the 99th percentile.
     pub limit_seconds: f64,
+    /// Whether the engine went before ordinary threads, without which a busy machine makes it late; null in virtual time.
+    pub real_time: Option<bool>,
 }
 
 /// An expectation with what was seen.

@@ -79,7 +79,7 @@ fn evidence(viewers: Vec<Viewing>, happened: Vec<Happened>) -> Evidence {
             route_changes: 2,
         }],
         happened,
-        lateness: Some(Quantiles { p50: 0.0, p99: 0.0005, max: 0.002 }),
+        lateness: Some(Punctuality { late: Quantiles { p50: 0.0, p99: 0.0005, max: 0.002 }, is_real_time: true }),
         trace_hash: None,
     }
 }
@@ -169,12 +169,17 @@ fn queues_are_given_time_to_settle() {
 #[test]
 fn a_late_engine_spoils_the_run() {
     let mut late = evidence(vec![viewing(0, |_| Some(60))], Vec::new());
-    late.lateness = Some(Quantiles { p50: 0.0, p99: 0.0015, max: 0.01 });
+    let quantiles = Quantiles { p50: 0.0, p99: 0.0015, max: 0.01 };
+    late.lateness = Some(Punctuality { late: quantiles, is_real_time: true });
     let report = Report::new(&scenario("[expect]\ngaps = 0\n"), &late);
     assert_eq!((report.outcome, report.validity.valid), (Outcome::Invalid, false));
     assert!(report.validity.reasons[0].contains("1.50 ms late (limit 1.00 ms)"), "{report}");
+    assert_eq!(report.validity.real_time, Some(true));
     let told = Report::new(&scenario("[expect]\nlateness_p99 = '2ms'\n"), &late);
     assert_eq!(told.outcome, Outcome::Passed);
+    late.lateness = Some(Punctuality { late: quantiles, is_real_time: false });
+    let report = Report::new(&scenario("[expect]\ngaps = 0\n"), &late);
+    assert!(report.validity.reasons[0].contains("not permitted real-time priority"), "{report}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Judge<'_> {
             Figure::QueueP99 => self.queue(expectation),
             Figure::LatenessP99 => {
                 // Virtual time is never late.
-                let lateness = self.evidence.lateness.map_or(0.0, |lateness| lateness.p99);
+                let lateness = self.evidence.lateness.map_or(0.0, |engine| engine.late.p99);
                 let found = Found::Time(Duration::try_from_secs_f64(lateness).ok()?);
                 Some(Measured { found, limit: plain(expectation.quantity, Duration::ZERO) })
             }

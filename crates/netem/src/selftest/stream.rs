@@ -94,8 +94,9 @@ impl Stream {
         loop {
             until_ready(std::iter::once(port), NAP, &mut ready)?;
             port.receive(&mut batch)?;
+            let stamps = clock.stamps();
             for (meta, message) in batch.messages() {
-                let received = clock.stamped(meta.timestamp);
+                let received = stamps.time(meta.timestamp);
                 heard = clock.now();
                 let stamps = datagrams(meta, message).filter_map(read);
                 arrivals.extend(stamps.map(|(number, sent)| Arrival { number, sent, received }));

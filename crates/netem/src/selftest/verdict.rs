@@ -13,7 +13,7 @@ const SIGMAS: f64 = 3.0;
 /// Share by which a rate may be off.
 const RATE_ERROR: f64 = 0.01;
 /// What a link carries at least, in bit/s.
-const THROUGHPUT: f64 = 0.99e9;
+const THROUGHPUT: f64 = 1e9;
 /// Share of a core that this may take.
 const CORE: f64 = 0.4;
 
