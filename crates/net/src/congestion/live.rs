@@ -44,10 +44,12 @@ const STALLS: u8 = 3;
 /// Pause before a shared queue is tested again; doubles while it stays shared.
 const RETRY: Duration = Duration::from_secs(4);
 const RETRY_MOST: Duration = Duration::from_secs(32);
-/// Packets in flight, few as they may be, make a queue on a slow path that no window ends; and how much of that is
-/// believed of a rate that the application may have limited.
+/// Packets in flight, few as they may be, make a queue on a slow path that no window ends: two of a sender that had no
+/// more, as many as the least window has of one that did. And how much of that is believed of a rate that the
+/// application may have limited, or that was measured of a few packets.
 const FEW: u64 = 2;
 const FEW_MOST: Duration = Duration::from_millis(200);
+const LEAST_MOST: Duration = Duration::from_millis(600);
 /// Packets that quinn-proto's pacer sends at once.
 const BURST: u64 = 10;
 /// A queue whose shortest is at least this part of its longest is no queue: the path has become longer.
@@ -65,6 +67,8 @@ pub(super) struct Live {
     phase: Phase,
     growth: Growth,
     noise: Noise,
+    /// When that packet of the ACK frame in hand was sent whose round trip was looked at last.
+    sampled: Option<Instant>,
     /// When the window was last lowered: what was sent before tells nothing new (RFC 9002 7.3.2).
     reduced: Instant,
     /// Rounds in which the window filled the path.
@@ -123,6 +127,7 @@ impl Live {
             phase: Phase::Startup { rate: 0, stalls: 0 },
             growth: Growth::new(),
             noise: Noise::new(now),
+            sampled: None,
             reduced: now,
             held: 0,
             retry: RETRY,
@@ -139,6 +144,11 @@ impl Live {
     }
 
     pub(super) fn on_ack(&mut self, ack: &Ack) {
+        // The packets of a batch left together, and an ACK frame names many: they tell one round trip.
+        if self.sampled == Some(ack.sent) {
+            return self.round.on_more(ack);
+        }
+        self.sampled = Some(ack.sent);
         let rtt = ack.now.saturating_duration_since(ack.sent);
         if self.base.get().is_none() {
             let first = scaled(self.first_rate, rtt.as_secs_f64()).min(INITIAL_MOST * self.mtu);
@@ -166,6 +176,7 @@ impl Live {
 
     /// All packets of one ACK frame are counted.
     pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) {
+        self.sampled = None;
         self.noise.end_batch();
         let Some(round) = self.round.end_batch(now, in_flight) else { return };
         let Some(base) = self.base.get() else { return };
@@ -352,7 +363,11 @@ enum Level {
 
 impl View {
     fn new(now: Instant, base: Duration, round: Summary, mtu: u64, noise: noise::Level) -> Self {
-        let few = time(FEW * mtu, round.rate).min(FEW_MOST);
+        let few = if is_full(&round) {
+            time(LEAST_PACKETS * mtu, round.rate).min(LEAST_MOST)
+        } else {
+            time(FEW * mtu, round.rate).min(FEW_MOST)
+        };
         let base = base.max(BASE_LEAST).max(few);
         let queue = round.least_rtt.saturating_sub(base);
         // The pacer sends bursts, which at low rates queue behind themselves.

@@ -67,12 +67,17 @@ impl Round {
             self.least_rtt = self.least_rtt.min(ack.now.saturating_duration_since(ack.sent));
         }
         self.smoothed = ack.smoothed;
+        self.crossed |= ends;
+        self.on_more(ack);
+    }
+
+    /// Another packet was, which left together with the one before.
+    pub(super) fn on_more(&mut self, ack: &Ack) {
         self.acked += ack.bytes;
         self.batch += ack.bytes;
         if ack.demand == Demand::More {
             self.pressed += ack.bytes;
         }
-        self.crossed |= ends;
     }
 
     /// `sent`: the newest of the lost packets.

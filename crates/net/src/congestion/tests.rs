@@ -37,6 +37,7 @@ struct Path {
     backlog: u64,
     next_send: Duration,
     delivered: u64,
+    lost: u64,
     /// Longest wait since the last look.
     worst: Duration,
 }
@@ -59,6 +60,7 @@ impl Path {
             backlog: 0,
             next_send: Duration::ZERO,
             delivered: 0,
+            lost: 0,
             worst: Duration::ZERO,
         }
     }
@@ -130,6 +132,7 @@ impl Path {
             }
             Event::Lost { sent } => {
                 self.in_flight -= MTU;
+                self.lost += MTU;
                 self.backlog = self.backlog.saturating_add(MTU);
                 self.live.on_lost(self.epoch + *sent, MTU);
             }
@@ -201,6 +204,18 @@ fn when_the_rate_falls_below_the_source_the_queue_is_short_within_two_seconds() 
     path.rate = FAST;
     path.run(2 * SECOND);
     assert!(path.backlog <= 40_000, "a frame at most waits: {}", path.backlog);
+}
+
+/// The least window makes a queue of its own there, which no cut ends and which is nobody else's.
+#[test]
+fn a_path_of_a_dozen_packets_a_second_is_filled_and_not_flooded() {
+    let mut path = Path::greedy(15_000);
+    path.limit = 500 * MS;
+    path.run(10 * SECOND);
+    path.lost = 0;
+    let rate = path.throughput(60 * SECOND);
+    assert!(rate > 15_000 * 85 / 100, "{rate}");
+    assert!(path.lost < 60 * 15_000 / 20, "{} of {}", path.lost, 60 * 15_000);
 }
 
 #[test]

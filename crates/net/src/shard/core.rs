@@ -136,6 +136,7 @@ impl<S: Socket> Core<S> {
             window: Tracker::new(origin.leg.send_window),
             times: Times { stats_due: now, pulse: Pulse::new(now), flight: now },
             armed: Armed::default(),
+            due: None,
             marks: Marks::default(),
         });
         self.ports[origin.port].set_key(handle, Some(key));
@@ -207,7 +208,7 @@ impl<S: Socket> Core<S> {
                 continue;
             };
             conn.armed = Armed::default();
-            match conn.deadline() {
+            match conn.due {
                 Some(at) if at > now => self.wheel.arm(key, at, &mut conn.armed),
                 Some(_) => self.enqueue(key),
                 None => {}

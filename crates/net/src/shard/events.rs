@@ -21,8 +21,13 @@ impl<S: Socket> Core<S> {
         for key in fed.drain(..) {
             if let Some(conn) = self.conn(key) {
                 conn.marks.take(Marks::FED);
+                let said = self.queues.effects.len();
                 self.pump(now, key, app);
-                self.enqueue(key);
+                if self.queues.effects.len() == said {
+                    self.answer(now, key, app);
+                } else {
+                    self.enqueue(key);
+                }
             }
         }
         self.queues.fed = fed;

@@ -94,6 +94,7 @@ impl<S: Socket> Core<S> {
             conn.held.push(event, until);
             self.census.held += 1;
             self.stats.turn.held += 1;
+            conn.due = conn.due.map_or(Some(until), |due| Some(due.min(until)));
             self.wheel.arm(key, until, &mut conn.armed);
             return;
         }
