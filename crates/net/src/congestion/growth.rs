@@ -12,8 +12,12 @@ const LOSSY_STEP: u64 = 16;
 const LOSSY: f64 = 0.01;
 /// A sender under this much pressure for a whole round shows by its rate what the path carries.
 const FULL: f64 = 0.9;
-/// Windows of fewer packets grow without a trial: their rounds are too short to tell rates apart.
+/// Windows of fewer packets are not tried by steps of a quarter: their rounds are too short to tell such rates apart.
 const TRIED: u64 = 64;
+/// They have to prove that a window so many times as large carries so many times as much. On a path of a dozen packets a
+/// second nothing else shows that it is full: each packet is a wait as long as jitter, and the queue a few packets long.
+const LARGER: f64 = 1.4;
+const CARRIES: f64 = 1.15;
 /// What a step of a quarter must add to the rate to count, and the rounds until it shows.
 const WORTH: f64 = 1.08;
 const TRIAL_ROUNDS: u8 = 1;
@@ -26,7 +30,16 @@ const REST: u8 = 8;
 pub(super) struct Growth {
     step: u64,
     trial: Option<Trial>,
+    proof: Option<Proof>,
     rest: u8,
+}
+
+/// What a small window carried, and whether the rate of a larger one is on its way.
+#[derive(Debug, Clone)]
+struct Proof {
+    window: u64,
+    rate: u64,
+    awaited: bool,
 }
 
 /// A step whose worth is not known yet.
@@ -39,7 +52,7 @@ struct Trial {
 
 impl Growth {
     pub(super) const fn new() -> Self {
-        Self { step: 0, trial: None, rest: 0 }
+        Self { step: 0, trial: None, proof: None, rest: 0 }
     }
 
     /// The window after a round without a standing queue.
@@ -52,9 +65,43 @@ impl Growth {
             return self.try_out(window, round);
         }
         self.trial = None;
+        if is_full(round) && window < TRIED * mtu {
+            if let Some(window) = self.prove(window, round) {
+                return window;
+            }
+        } else {
+            self.proof = None;
+        }
         let most = if lossy { (window / 8).max(LOSSY_STEP * mtu) } else { (window / 4).max(FIRST_STEP * mtu) };
         self.step = (self.step * 2).clamp(FIRST_STEP * mtu, most);
         window + self.step
+    }
+
+    /// The window to stay at, or to go back to; `None` where it may grow.
+    fn prove(&mut self, window: u64, round: &Summary) -> Option<u64> {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return Some(window);
+        }
+        let Some(proof) = &mut self.proof else {
+            self.proof = Some(Proof { window, rate: round.rate, awaited: false });
+            return None;
+        };
+        if !grew(proof.window, window, LARGER) {
+            return None;
+        }
+        // A round tells of what was sent in the one before.
+        if !proof.awaited {
+            proof.awaited = true;
+            return Some(window);
+        }
+        let before = proof.window;
+        if grew(proof.rate, round.rate, CARRIES) {
+            self.proof = Some(Proof { window, rate: round.rate, awaited: false });
+            return None;
+        }
+        *self = Self { rest: REST, ..Self::new() };
+        Some(before)
     }
 
     fn try_out(&mut self, window: u64, round: &Summary) -> u64 {

@@ -23,8 +23,8 @@ const QUEUE_MOST: Duration = Duration::from_millis(50);
 const BASE_LEAST: Duration = Duration::from_millis(50);
 /// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
 const DRAIN: f64 = 0.9;
-/// Most that one cut takes while the queue is not [`Level::Heavy`]: a rate measured in a bad moment, or a base that
-/// jitter seldom shows, asks for too much.
+/// Most that one cut takes while the queue neither is [`Level::Heavy`] nor overflows: a rate measured in a bad moment, or
+/// a base that jitter seldom shows, asks for too much.
 const CUT: f64 = 0.5;
 /// A queue of ours shrinks with the window: to this part at least, after a cut.
 const FOLLOWS: f64 = 0.75;
@@ -255,7 +255,8 @@ impl Live {
         self.growth = Growth::new();
         self.held = 0;
         let used = self.window.min(view.round.peak_flight);
-        let least = if view.level == Level::Heavy { 0 } else { scaled(used, CUT) };
+        let certain = view.level == Level::Heavy || self.overflows(view);
+        let least = if certain { 0 } else { scaled(used, CUT) };
         self.window = self.window.min(view.content(DRAIN).max(least)).max(self.least());
         // Whoever's the queue is: a window of which so much is lost is too large.
         let before = if self.overflows(view) { self.window } else { drain.before };
