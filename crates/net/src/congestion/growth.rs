@@ -158,7 +158,9 @@ mod tests {
     fn round(window: u64, pressure: f64, loss: f64) -> Summary {
         Summary {
             least_rtt: Duration::from_millis(50),
+            smoothed: Duration::from_millis(50),
             rate: window * 20,
+            carried: 0,
             peak_flight: window,
             pressure,
             loss,

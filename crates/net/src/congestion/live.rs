@@ -52,6 +52,14 @@ const FEW_MOST: Duration = Duration::from_millis(200);
 const LEAST_MOST: Duration = Duration::from_millis(600);
 /// Packets that quinn-proto's pacer sends at once.
 const BURST: u64 = 10;
+/// A path was freed when a round trip is this part of what the pacer remembers, shorter by so much, and carries so many
+/// times as much under a window of so few packets.
+const FREED: u32 = 4;
+const FREED_BY: Duration = Duration::from_millis(100);
+const FREED_RATE: f64 = 4.0;
+const FREED_PACKETS: u64 = 8;
+/// A smoothed round trip that is so many times too long is left to shrink by itself.
+const STRETCHED: f64 = 1.5;
 /// A queue whose shortest is at least this part of its longest is no queue: the path has become longer.
 const LEVEL: f64 = 0.8;
 
@@ -67,8 +75,8 @@ pub(super) struct Live {
     phase: Phase,
     growth: Growth,
     noise: Noise,
-    /// When that packet of the ACK frame in hand was sent whose round trip was looked at last.
-    sampled: Option<Instant>,
+    /// By how much the window that quinn-proto sees is larger, for its pacer: 1, but for a while after a path was freed.
+    stretch: f64,
     /// When the window was last lowered: what was sent before tells nothing new (RFC 9002 7.3.2).
     reduced: Instant,
     /// Rounds in which the window filled the path.
@@ -127,15 +135,15 @@ impl Live {
             phase: Phase::Startup { rate: 0, stalls: 0 },
             growth: Growth::new(),
             noise: Noise::new(now),
-            sampled: None,
+            stretch: 1.0,
             reduced: now,
             held: 0,
             retry: RETRY,
         }
     }
 
-    pub(super) const fn window(&self) -> u64 {
-        self.window
+    pub(super) fn window(&self) -> u64 {
+        scaled(self.window, self.stretch)
     }
 
     pub(super) fn set_mtu(&mut self, mtu: u64) {
@@ -145,10 +153,9 @@ impl Live {
 
     pub(super) fn on_ack(&mut self, ack: &Ack) {
         // The packets of a batch left together, and an ACK frame names many: they tell one round trip.
-        if self.sampled == Some(ack.sent) {
+        if self.round.has_sample_of(ack.sent) {
             return self.round.on_more(ack);
         }
-        self.sampled = Some(ack.sent);
         let rtt = ack.now.saturating_duration_since(ack.sent);
         if self.base.get().is_none() {
             let first = scaled(self.first_rate, rtt.as_secs_f64()).min(INITIAL_MOST * self.mtu);
@@ -176,7 +183,6 @@ impl Live {
 
     /// All packets of one ACK frame are counted.
     pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) {
-        self.sampled = None;
         self.noise.end_batch();
         let Some(round) = self.round.end_batch(now, in_flight) else { return };
         let Some(base) = self.base.get() else { return };
@@ -192,6 +198,15 @@ impl Live {
     }
 
     fn on_round(&mut self, view: &View) {
+        let freed = self.is_freed(view);
+        if freed {
+            self.growth = Growth::new();
+            self.phase = Phase::Startup { rate: 0, stalls: 0 };
+        }
+        if freed || self.stretch > 1.0 {
+            let remembered = view.round.smoothed.div_duration_f64(view.round.least_rtt.max(BASE_LEAST));
+            self.stretch = if remembered > STRETCHED { remembered } else { 1.0 };
+        }
         match self.phase.clone() {
             Phase::Startup { rate, stalls } => self.start_up(view, rate, stalls),
             Phase::Steady => self.go_on(view),
@@ -315,6 +330,17 @@ impl Live {
         }
         self.window = scaled(1, sharing.cubic.window());
         self.phase = Phase::Sharing(sharing);
+    }
+
+    /// A path that was next to nothing is wide again. quinn-proto's pacer spreads the window over a smoothed round trip
+    /// that remembers the queue for dozens of samples: a few packets a second, unless it sees a larger window.
+    fn is_freed(&self, view: &View) -> bool {
+        let Summary { least_rtt, smoothed, rate, carried, .. } = view.round;
+        self.window <= FREED_PACKETS * self.mtu
+            && smoothed > least_rtt * FREED
+            && smoothed - least_rtt > FREED_BY
+            && carried > 0
+            && grew(carried, rate, FREED_RATE)
     }
 
     fn is_bad(&self, view: &View) -> bool {

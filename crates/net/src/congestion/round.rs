@@ -1,5 +1,6 @@
 //! What one round trip of acknowledgements tells.
 
+use super::growth::is_full;
 use std::time::{Duration, Instant};
 
 /// Counts of the round in progress. A round ends with the first ACK of something that was sent within it.
@@ -15,9 +16,13 @@ pub(super) struct Round {
     lost: u64,
     /// Acknowledged since the last end of a batch.
     batch: u64,
+    /// When that packet of the ACK frame in hand was sent whose round trip was looked at last.
+    sampled: Option<Instant>,
     crossed: bool,
     newest_lost: Option<Instant>,
     marked: bool,
+    /// Rate of the last round that filled the window.
+    carried: u64,
 }
 
 /// A finished round.
@@ -25,8 +30,12 @@ pub(super) struct Round {
 pub(super) struct Summary {
     /// The least round-trip time: with a standing queue even the luckiest packet waits.
     pub(super) least_rtt: Duration,
+    /// The round-trip time that the pacer reckons with.
+    pub(super) smoothed: Duration,
     /// Bytes per second that arrived.
     pub(super) rate: u64,
+    /// The same of the last round before in which the window was the limit all the time; 0 if none was.
+    pub(super) carried: u64,
     /// Most bytes that were in flight.
     pub(super) peak_flight: u64,
     /// Share of the round, 0 to 1, in which more would have been sent.
@@ -52,10 +61,17 @@ impl Round {
             pressed: 0,
             lost: 0,
             batch: 0,
+            sampled: None,
             crossed: false,
             newest_lost: None,
             marked: false,
+            carried: 0,
         }
+    }
+
+    /// Whether a packet that was sent at the same time was acknowledged by the ACK frame in hand.
+    pub(super) fn has_sample_of(&self, sent: Instant) -> bool {
+        self.sampled == Some(sent)
     }
 
     /// One packet was acknowledged.
@@ -67,6 +83,7 @@ impl Round {
             self.least_rtt = self.least_rtt.min(ack.now.saturating_duration_since(ack.sent));
         }
         self.smoothed = ack.smoothed;
+        self.sampled = Some(ack.sent);
         self.crossed |= ends;
         self.on_more(ack);
     }
@@ -94,11 +111,13 @@ impl Round {
     pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) -> Option<Summary> {
         self.peak_flight = self.peak_flight.max(in_flight + self.batch);
         self.batch = 0;
+        self.sampled = None;
         if !self.crossed {
             return None;
         }
         let summary = self.summary(now);
-        *self = Self::new(now);
+        let carried = if is_full(&summary) { summary.rate } else { self.carried };
+        *self = Self { carried, ..Self::new(now) };
         Some(summary)
     }
 
@@ -109,6 +128,8 @@ impl Round {
         Summary {
             // A small frame's packets are all acknowledged late; the smoothed value leaves that delay out.
             least_rtt: self.least_rtt.min(self.smoothed),
+            smoothed: self.smoothed,
+            carried: self.carried,
             rate: u64::try_from(rate).unwrap_or(u64::MAX),
             peak_flight: self.peak_flight,
             pressure: self.pressed as f64 / self.acked.max(1) as f64,
