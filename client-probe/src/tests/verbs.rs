@@ -248,6 +248,22 @@ fn publish_takes_stdin_as_it_comes() {
 }
 
 #[test]
+fn what_a_program_writes_after_an_interrupt_is_not_published() {
+    let out = Memory::default();
+    let line = "p publish moqt://h/live/demo --input - --format json";
+    let mut world = Wire::new(host(publishing(line), &out), Scripted::default());
+    world.run(ms(10));
+    let pattern = sluice_media::testpattern();
+    let (before, after) = pattern.split_at(pattern.len() / 2);
+    world.a.handle_command(world.now, Command::Input(bytes::Bytes::copy_from_slice(before)));
+    world.a.handle_command(world.now, Command::Interrupt);
+    world.a.handle_command(world.now, Command::Input(bytes::Bytes::copy_from_slice(after)));
+    world.run(ms(100));
+    assert_eq!(world.a.take_outcome().unwrap().unwrap(), Exit::Ok);
+    assert!(last_json(&out)["objects"].as_u64().unwrap() > 10);
+}
+
+#[test]
 fn viewers_that_stay_a_while_leave_and_their_times_are_written() {
     let file = std::env::temp_dir().join(format!("sluice-times-{}", std::process::id()));
     let line = format!("p load moqt://h/live/demo --viewers 4 --for 3s --ramp 1s --stay 1s --times {}", file.display());

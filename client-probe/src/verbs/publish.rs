@@ -169,7 +169,7 @@ impl Publishing {
 
     /// The stream ends: what is left goes out, and subscribers are given a while to get it.
     fn end(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        if matches!(self.phase, Phase::Draining(..) | Phase::Over) {
+        if self.is_ending() {
             return Ok(());
         }
         match &mut self.studio {
@@ -178,6 +178,10 @@ impl Publishing {
         }
         self.phase = Phase::Draining(context.now + DRAIN_CHECK, context.now + DRAIN);
         Ok(())
+    }
+
+    const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Draining(..) | Phase::Over)
     }
 
     fn finish(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
@@ -248,6 +252,8 @@ impl Driver for Publishing {
     fn handle_command(&mut self, context: &mut Context<'_>, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Interrupt => self.end(context)?,
+            // The stream has ended: what a program goes on to write is not of it.
+            Command::Input(_) | Command::InputEnd if self.is_ending() => {}
             Command::Input(bytes) => {
                 self.source.push(&bytes)?;
                 self.advance(context)?;
