@@ -246,7 +246,8 @@ pub trait App {
     /// The connection is gone; the id will not come back.
     fn handle_closed(&mut self, now: Instant, session: SessionId, reason: CloseReason);
 
-    /// Path figures of a session, at most every 100 ms while it is active.
+    /// Path figures of a session while it is active: every 100 ms at most if we dialled it or it leads to a relay, else
+    /// every second.
     fn handle_stats(&mut self, now: Instant, session: SessionId, stats: PathStats);
 
     /// [`App::poll_timeout`] has passed.

@@ -128,6 +128,9 @@ pub(crate) struct Downstream {
     /// Requests that may have something to send; sorted by urgency at the visit. A `Vec` keeps its memory, so that
     /// marking a viewer ready allocates nothing.
     pub(crate) ready: Vec<(Class, u8, RequestId)>,
+    /// Requests that are to be put there at the visit, which looks at them anyway: a fan-out to hundreds of viewers finds
+    /// each of their readers cold.
+    pub(crate) marked: Vec<RequestId>,
     /// Who took the last of the room that the transport had.
     pub(crate) filled_by: Option<RequestId>,
     /// Readers that ended but may have streams to reset.
@@ -174,6 +177,9 @@ pub(crate) struct TrackWatch {
     pub(crate) forward: bool,
 }
 
+/// Marks of one session that wait for its visit; beyond that readers are looked at right away.
+const MARKED_MAX: usize = 64;
+
 impl Session {
     /// A fresh session.
     pub(crate) fn new(kind: Kind, protocol: Protocol) -> Self {
@@ -190,6 +196,17 @@ impl Session {
 
     /// Marks a subscription or fetch as having something to send.
     pub(crate) fn mark_ready(&mut self, request: RequestId) {
+        if self.down.marked.last() == Some(&request) {
+            return;
+        }
+        if self.down.marked.len() < MARKED_MAX {
+            self.down.marked.push(request);
+        } else {
+            self.stand_in_line(request);
+        }
+    }
+
+    fn stand_in_line(&mut self, request: RequestId) {
         let (queued, class, priority) = match self.down.subs.get_mut(&request) {
             Some(sub) => (&mut sub.queued, sub.class, sub.priority),
             None => match self.down.fetches.get_mut(&request) {
@@ -206,6 +223,9 @@ impl Session {
     /// last of the room. In a fixed order the first of a trunk that carries less than its tracks need would take all
     /// of it, and the others would never get anything.
     pub(crate) fn take_ready(&mut self) -> Vec<(Class, u8, RequestId)> {
+        let mut marked = std::mem::take(&mut self.down.marked);
+        marked.drain(..).for_each(|request| self.stand_in_line(request));
+        self.down.marked = marked;
         let mut ready = std::mem::take(&mut self.down.ready);
         let last = self.down.filled_by;
         ready.sort_unstable_by_key(|(class, priority, request)| (*class, *priority, Some(*request) <= last, *request));

@@ -5,8 +5,9 @@ use crate::batch::{self, Blocked, Sent};
 use crate::conn::{Conn, Marks, Phase};
 use crate::sink::QuicSink;
 use crate::socket::Socket;
+use crate::tls::Peers;
 use bytes::Bytes;
-use quinn_proto::VarInt;
+use quinn_proto::{Side, VarInt};
 use sluice_moqt::transport::{App, CloseReason, PathStats};
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,10 @@ use std::time::{Duration, Instant};
 const VISITS_PER_TURN: usize = 16;
 /// GSO batches per visit, 64 KB each; a connection with more goes to the end of the queue.
 const BATCHES_PER_VISIT: usize = 4;
-/// Between two path reports of one connection.
+/// Between two path reports of one connection, if we dialled it or it leads to a relay.
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
+/// The same of users, who may be hundreds and whose paths nothing is decided by.
+const USER_STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a transmit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +124,8 @@ impl<S: Socket> Core<S> {
     fn report<A: App>(&mut self, now: Instant, key: u32, app: &mut A) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         if conn.is_open() && now >= conn.times.stats_due {
-            conn.times.stats_due = now + STATS_INTERVAL;
+            let close_up = conn.leg.peers == Peers::Pops || conn.quic.side() == Side::Client;
+            conn.times.stats_due = now + if close_up { STATS_INTERVAL } else { USER_STATS_INTERVAL };
             Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
         }
     }
