@@ -8,7 +8,7 @@ use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
 use sluice_moqt::message::{ExtraParams, Params, PublishDone, RequestError, RequestOk, SubscribeOk, Timeouts};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{RequestId, TrackAlias, TrackName};
-use sluice_track::{Cursor, CursorConfig, CursorUpdate, Forward, Forwarding, Range, Stats};
+use sluice_track::{Cursor, CursorConfig, CursorUpdate, Forward, Forwarding, Range};
 use std::time::{Duration, Instant};
 
 /// Subscriber priority where the request does not say (draft-18 9.2.7).
@@ -185,7 +185,6 @@ impl Node {
             forward,
             priority: config.priority,
             class: config.class,
-            counted: Stats::default(),
             queued: false,
         };
         let cut_through = config.mode == Forwarding::CutThrough;

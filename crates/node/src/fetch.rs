@@ -8,7 +8,7 @@ use sluice_moqt::error::RequestCode;
 use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{Location, RequestId};
-use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Stats};
+use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding};
 use std::time::{Duration, Instant};
 
 /// How long a fetch waits for what is missing where it does not say (FILL_TIMEOUT, draft-18 9.2.5).
@@ -141,7 +141,7 @@ impl Node {
             fill: params.fill_timeout.unwrap_or(DEFAULT_FILL).min(MAX_FILL),
         };
         let reader = FetchReader::new(now, config);
-        let job = FetchJob { track: key, reader, range, filling: false, counted: Stats::default(), queued: false };
+        let job = FetchJob { track: key, reader, range, filling: false, queued: false };
         session.down.fetches.insert(request, Box::new(job));
         session.mark_ready(request);
         session.protocol.accept_fetch(

@@ -7,7 +7,7 @@ use sluice_moqt::session::Session as Protocol;
 use sluice_moqt::transport::{SessionId, StreamId, StreamSink};
 use sluice_moqt::{Location, Namespace, RequestId};
 use sluice_topology::PopId;
-use sluice_track::{Cursor, FetchRange, FetchReader, Forwarding, SourceId, Stats, WriterId};
+use sluice_track::{Cursor, FetchRange, FetchReader, Forwarding, SourceId, WriterId};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -56,8 +56,6 @@ pub(crate) struct Sub {
     pub(crate) forward: bool,
     pub(crate) priority: u8,
     pub(crate) class: Class,
-    /// What was counted into the node's metrics.
-    pub(crate) counted: Stats,
     /// Stands in [`Downstream::ready`].
     pub(crate) queued: bool,
 }
@@ -70,7 +68,6 @@ pub(crate) struct FetchJob {
     pub(crate) range: FetchRange,
     /// Something missing was asked of a source.
     pub(crate) filling: bool,
-    pub(crate) counted: Stats,
     /// Stands in [`Downstream::ready`].
     pub(crate) queued: bool,
 }

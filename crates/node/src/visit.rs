@@ -118,14 +118,15 @@ impl Round {
         let (selected, done, deadline, queued) = if let Some(sub) = session.down.subs.get_mut(&request) {
             let Some(track) = tracks.get_mut(sub.track) else { return false };
             let selected = sub.cursor.select(self.now, &mut track.log, sink);
-            self.add(sub.cursor.stats(), &mut sub.counted);
+            self.add(sub.cursor.take_stats());
             let idle = !selected.blocked && !selected.pending;
             (selected, idle && sub.cursor.finished(self.now, &track.log), sub.cursor.poll_timeout(), &mut sub.queued)
         } else if let Some(job) = session.down.fetches.get_mut(&request) {
             let Some(track) = tracks.get_mut(job.track) else { return false };
             let selected = job.reader.select(self.now, &mut track.log, sink);
-            self.fetched_bytes += job.reader.stats().bytes - job.counted.bytes;
-            self.add(job.reader.stats(), &mut job.counted);
+            let stats = job.reader.take_stats();
+            self.fetched_bytes += stats.bytes;
+            self.add(stats);
             (selected, job.reader.finished(), job.reader.poll_timeout(), &mut job.queued)
         } else {
             return false;
@@ -142,14 +143,13 @@ impl Round {
         *queued
     }
 
-    fn add(&mut self, stats: Stats, counted: &mut Stats) {
-        self.stats.bytes += stats.bytes - counted.bytes;
-        self.stats.objects += stats.objects - counted.objects;
-        self.stats.groups_skipped += stats.groups_skipped - counted.groups_skipped;
-        self.stats.dropped.timeout += stats.dropped.timeout - counted.dropped.timeout;
-        self.stats.dropped.lag += stats.dropped.lag - counted.dropped.lag;
-        self.stats.dropped.oversize += stats.dropped.oversize - counted.dropped.oversize;
-        *counted = stats;
+    const fn add(&mut self, stats: Stats) {
+        self.stats.bytes += stats.bytes;
+        self.stats.objects += stats.objects;
+        self.stats.groups_skipped += stats.groups_skipped;
+        self.stats.dropped.timeout += stats.dropped.timeout;
+        self.stats.dropped.lag += stats.dropped.lag;
+        self.stats.dropped.oversize += stats.dropped.oversize;
     }
 
     fn count_into(&self, media: &mut MediaMetrics, kind: &Kind) {

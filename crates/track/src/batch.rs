@@ -1,6 +1,7 @@
 //! What goes to the transport in one write call: a fixed array of slices, no allocation.
 
 use crate::object::{Object, Properties};
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 use sluice_moqt::transport::{SinkError, StreamId, StreamSink};
 use sluice_moqt::varint;
@@ -8,18 +9,16 @@ use sluice_moqt::varint;
 /// Slices offered in one write call.
 const CHUNKS: usize = 16;
 
-/// Slices, and where objects end among them.
+/// Slices, and where objects end among them. Only what is used is written and dropped: most visits have one slice.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    chunks: [Bytes; CHUNKS],
-    len: usize,
+    chunks: ArrayVec<Bytes, CHUNKS>,
     bytes: usize,
-    marks: [Mark; CHUNKS],
-    marked: usize,
+    marks: ArrayVec<Mark, CHUNKS>,
 }
 
 /// The end of an object within a batch.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     /// Bytes offered up to here.
     pub(crate) bytes: usize,
@@ -29,22 +28,16 @@ pub(crate) struct Mark {
 
 impl Batch {
     pub(crate) const fn new() -> Self {
-        Self {
-            chunks: [const { Bytes::new() }; CHUNKS],
-            len: 0,
-            bytes: 0,
-            marks: [Mark { bytes: 0, id: 0 }; CHUNKS],
-            marked: 0,
-        }
+        Self { chunks: ArrayVec::new_const(), bytes: 0, marks: ArrayVec::new_const() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.chunks.is_empty()
     }
 
     /// Whether another object can begin: it needs a slice for its prefix and one for its image.
     pub(crate) const fn is_full(&self) -> bool {
-        self.len + 2 > CHUNKS
+        self.chunks.remaining_capacity() < 2
     }
 
     /// Bytes offered.
@@ -54,19 +47,16 @@ impl Batch {
 
     /// Adds a slice; `false` where none fits any more.
     pub(crate) fn push(&mut self, chunk: Bytes) -> bool {
-        let Some(slot) = self.chunks.get_mut(self.len) else { return false };
-        self.bytes += chunk.len();
-        *slot = chunk;
-        self.len += 1;
-        true
+        let len = chunk.len();
+        let fits = self.chunks.try_push(chunk).is_ok();
+        self.bytes += if fits { len } else { 0 };
+        fits
     }
 
     /// The object ends here.
     pub(crate) fn mark(&mut self, id: u64) {
-        if let Some(mark) = self.marks.get_mut(self.marked) {
-            *mark = Mark { bytes: self.bytes, id };
-            self.marked += 1;
-        }
+        // There are no more ends than slices.
+        let _ = self.marks.try_push(Mark { bytes: self.bytes, id });
     }
 
     /// Adds what is there of `object` from `offset` of its view on. Returns whether that is all of it.
@@ -91,23 +81,20 @@ impl Batch {
 
     /// Offers everything. Returns the bytes taken; [`Batch::ended`] says which objects that completes.
     pub(crate) fn write(&mut self, sink: &mut dyn StreamSink, stream: StreamId) -> Result<usize, SinkError> {
-        let chunks = self.chunks.get_mut(..self.len).unwrap_or_default();
-        sink.write(stream, chunks)
+        sink.write(stream, &mut self.chunks)
     }
 
     /// Number of objects that `taken` bytes complete, and the end of the last of them.
     pub(crate) fn ended(&self, taken: usize) -> (usize, Option<Mark>) {
-        let marks = self.marks.get(..self.marked).unwrap_or_default();
-        let ended = marks.iter().take_while(|mark| mark.bytes <= taken).count();
-        (ended, ended.checked_sub(1).and_then(|last| marks.get(last)).copied())
+        let ended = self.marks.iter().take_while(|mark| mark.bytes <= taken).count();
+        (ended, ended.checked_sub(1).and_then(|last| self.marks.get(last)).copied())
     }
 
     /// Lets go of the slices.
     pub(crate) fn clear(&mut self) {
-        for chunk in &mut self.chunks[..self.len] {
-            *chunk = Bytes::new();
-        }
-        (self.len, self.bytes, self.marked) = (0, 0, 0);
+        self.chunks.clear();
+        self.marks.clear();
+        self.bytes = 0;
     }
 }
 

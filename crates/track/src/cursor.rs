@@ -230,10 +230,15 @@ impl Cursor {
         &self.config
     }
 
-    /// Counters.
+    /// Counters since they were taken last.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.tally.stats
+    }
+
+    /// The counters, which begin anew.
+    pub const fn take_stats(&mut self) -> Stats {
+        std::mem::replace(&mut self.tally.stats, Stats::NONE)
     }
 
     /// When to call [`Cursor::select`], and to ask [`Cursor::finished`], even if nothing arrives.

@@ -143,10 +143,15 @@ impl FetchReader {
         self.waiting
     }
 
-    /// Counters.
+    /// Counters since they were taken last.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// The counters, which begin anew.
+    pub const fn take_stats(&mut self) -> Stats {
+        std::mem::replace(&mut self.stats, Stats::NONE)
     }
 
     /// When to call [`FetchReader::select`] even if nothing arrives.

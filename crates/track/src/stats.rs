@@ -1,6 +1,6 @@
 //! Counters of one reader; the node turns them into metrics.
 
-/// What one reader sent and what it left out, since it was created.
+/// What one reader sent and what it left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Objects handed to the transport entirely, datagrams included.
@@ -32,7 +32,14 @@ pub struct Dropped {
     pub datagram: u64,
 }
 
+impl Stats {
+    /// Nothing sent, nothing left out.
+    pub(crate) const NONE: Self = Self { objects: 0, bytes: 0, groups_skipped: 0, dropped: Dropped::NONE };
+}
+
 impl Dropped {
+    const NONE: Self = Self { timeout: 0, lag: 0, evicted: 0, incomplete: 0, stopped: 0, oversize: 0, datagram: 0 };
+
     /// All reasons together.
     #[must_use]
     pub const fn total(self) -> u64 {
