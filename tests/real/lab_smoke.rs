@@ -2,6 +2,7 @@
 //! processes, and nothing of it is left behind. What is asserted are counts, never times.
 
 use crate::harness::{skip, until};
+use quinn_udp::{Transmit, UdpSocketState};
 use sluice_netem::doctor::{self, Capability, Finding, Presence};
 use sluice_netem::lab::{self, Lab, LinkSpec, Medium, MediumChoice, Reach, Spec};
 use sluice_netem::model::{Direction, Key, Link, Loss, Ratio, Reason, Sharing, Span, State, Verdict, Way};
@@ -52,6 +53,47 @@ fn nodes_without_a_link_meet_through_others_until_a_partition() {
         lab.handle().heal().unwrap();
         send("healed");
         assert_eq!(arrival().0, b"healed");
+    });
+}
+
+#[test]
+fn datagrams_that_are_sent_as_one_are_packets_of_their_own() {
+    in_lab("lab_smoke::datagrams_that_are_sent_as_one_are_packets_of_their_own", || {
+        let conditions = Direction::delayed(Span::from_millis(20));
+        // The node between passes on what the engine has written: headers and checksums must be whole.
+        let lab = Lab::new(Spec { reach: Reach::Everywhere, ..line(&["a", "b", "c"], &conditions) }).unwrap();
+        let (from, to) = (lab.udp_socket("a", 0).unwrap(), lab.udp_socket("c", 5000).unwrap());
+        let destination = SocketAddr::from((lab.address("a", "c").unwrap(), 5000));
+        let batches = UdpSocketState::new((&from).into()).unwrap();
+        // Fewer at once than the smallest receive buffer takes; the last of each batch is shorter.
+        let (bytes, size): (Vec<u8>, _) = ((0..251).cycle().take(9_999).collect(), 700);
+        let sent: Vec<&[u8]> = bytes.chunks(size).cycle().take(4 * bytes.len().div_ceil(size)).collect();
+        let mut came = Vec::new();
+        for round in 1..=4 {
+            let contents = &bytes[..];
+            let segment_size = (batches.max_gso_segments() >= contents.len() / size).then_some(size);
+            match segment_size {
+                Some(_) => {
+                    let batch = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
+                    batches.try_send((&from).into(), &batch).unwrap();
+                }
+                None => contents.chunks(size).for_each(|payload| {
+                    from.send_to(payload, destination).unwrap();
+                }),
+            }
+            until("a batch", SOON, || {
+                came.extend(received(&to).into_iter().map(|(payload, _)| payload));
+                (came.len() >= round * sent.len() / 4).then_some(())
+            });
+        }
+        assert_eq!(came, sent);
+        let counters = lab.counters().unwrap();
+        for link in &counters.links {
+            assert_eq!(link.forward.offered, link.forward.delivered);
+            let payloads: usize = sent.iter().map(|payload| payload.len() + 28).sum();
+            assert_eq!((link.forward.offered.packets, link.forward.offered.bytes), (60, payloads as u64));
+        }
+        assert_eq!((counters.engine.refused, counters.engine.overflow), (0, 0));
     });
 }
 
