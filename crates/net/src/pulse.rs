@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// Between two PINGs to a silent peer: a third of the 300 ms that may pass between the return of a path and that of its
 /// media, and above the interval of any video.
 const PACE: Duration = Duration::from_millis(100);
+/// The same once two have had no answer: now the silence is the path's, and each PING may be the one that ends it.
+const URGENT_PACE: Duration = Duration::from_millis(50);
 /// A peer that is heard so long after a round trip is heard again. Above the ACK delay and a frame or two of any media.
 const SILENCE: Duration = Duration::from_millis(200);
 /// So long after the last stream data, silence is no reason to ask: what was watched has ended or rests, and the
@@ -111,6 +113,7 @@ impl Pulse {
         let at = match self.opening {
             // What is repeated is larger than a PING: as often as a probe timeout of one pace says.
             Some((since, unanswered)) => since + PACE * ((1 << unanswered.min(8)) * 2 - 1),
+            None if self.asked >= self.heard + PACE * 2 => self.asked + URGENT_PACE,
             None => self.heard.max(self.asked) + PACE,
         };
         (at <= self.until).then_some(at)
@@ -168,14 +171,17 @@ mod tests {
         let mut pulse = Pulse::new(start);
         pulse.on_fed(start);
         assert_eq!(pulse.take_ask(start), None);
-        let times = (0..200_u32).filter(|tick| pulse.take_ask(start + PACE * *tick) == Some(Ask::Ping)).count();
-        assert_eq!(times, 100, "every 100 ms for 10 s");
+        let asks = (1..400_u32).filter(|tick| pulse.take_ask(start + URGENT_PACE * *tick) == Some(Ask::Ping));
+        let asks: Vec<u32> = asks.collect();
+        assert_eq!(asks[..4], [2, 4, 5, 6], "every 100 ms, and every 50 ms once two have had no answer");
+        assert_eq!((asks.len(), asks.last()), (198, Some(&200)), "for 10 s");
         assert_eq!(pulse.ask_at(), None);
         let again = start + PACE * 100;
         pulse.on_heard(again, Header::Short, RTT);
         pulse.on_fed(again);
         assert_eq!(pulse.ask_at(), Some(again + PACE));
     }
+
     #[test]
     fn whoever_dialled_says_the_end_of_the_handshake_again_until_the_peer_is_heard() {
         let start = SystemClock.now();
