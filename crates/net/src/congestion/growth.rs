@@ -1,6 +1,7 @@
 //! How the window opens while the path shows no queue.
 
 use super::round::Summary;
+use std::time::Duration;
 
 /// Largest window, in multiples of the largest burst.
 const REACH: u64 = 8;
@@ -14,10 +15,12 @@ const LOSSY: f64 = 0.01;
 const FULL: f64 = 0.9;
 /// Windows of fewer packets are not tried by steps of a quarter: their rounds are too short to tell such rates apart.
 const TRIED: u64 = 64;
-/// They have to prove that a window so many times as large carries so many times as much. On a path of a dozen packets a
-/// second nothing else shows that it is full: each packet is a wait as long as jitter, and the queue a few packets long.
+/// On a narrow path a window has to prove that one so many times as large carries so many times as much. Where a packet is
+/// a wait as long as jitter, and the queue a few packets long, nothing else shows that the path is full.
 const LARGER: f64 = 1.4;
 const CARRIES: f64 = 1.15;
+/// A path is narrow when a packet takes so long: below 480 kbit/s.
+const NARROW: Duration = Duration::from_millis(20);
 /// What a step of a quarter must add to the rate to count, and the rounds until it shows.
 const WORTH: f64 = 1.08;
 const TRIAL_ROUNDS: u8 = 1;
@@ -65,7 +68,7 @@ impl Growth {
             return self.try_out(window, round);
         }
         self.trial = None;
-        if is_full(round) && window < TRIED * mtu {
+        if is_narrow(round, mtu) {
             if let Some(window) = self.prove(window, round) {
                 return window;
             }
@@ -143,6 +146,22 @@ pub(super) fn is_full(round: &Summary) -> bool {
     round.pressure >= FULL
 }
 
+/// Whether a packet takes long at the rate that came through; whether that is the path's or the source's, a full window
+/// shows.
+pub(super) fn is_slow(round: &Summary, mtu: u64) -> bool {
+    time(mtu, round.rate) >= NARROW
+}
+
+/// Whether the path, as far as a full window shows it, takes long for a single packet.
+pub(super) fn is_narrow(round: &Summary, mtu: u64) -> bool {
+    is_full(round) && is_slow(round, mtu)
+}
+
+/// How long so many bytes take at so many per second.
+pub(super) fn time(bytes: u64, rate: u64) -> Duration {
+    Duration::from_secs(bytes).checked_div(u32::try_from(rate.max(1)).unwrap_or(u32::MAX)).unwrap_or_default()
+}
+
 /// Whether `after` is at least `factor` times `before`.
 pub(super) fn grew(before: u64, after: u64, factor: f64) -> bool {
     after as f64 >= before as f64 * factor
@@ -151,7 +170,6 @@ pub(super) fn grew(before: u64, after: u64, factor: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const MTU: u64 = 1200;
 

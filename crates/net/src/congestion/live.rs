@@ -1,7 +1,7 @@
 //! The controller itself: which phase, which window. See the module's page for the why.
 
 use super::base::Base;
-use super::growth::{Growth, grew, holds_back, in_use, is_full};
+use super::growth::{Growth, grew, holds_back, in_use, is_full, is_narrow, is_slow, time};
 use super::noise::{self, Noise};
 use super::rival::{Cubic, Used};
 use super::round::{Ack, Round, Summary};
@@ -23,8 +23,8 @@ const QUEUE_MOST: Duration = Duration::from_millis(50);
 const BASE_LEAST: Duration = Duration::from_millis(50);
 /// Part of the path's own content that stays in flight while a queue drains, so that the base is seen.
 const DRAIN: f64 = 0.9;
-/// Most that one cut takes while the queue neither is [`Level::Heavy`] nor overflows: a rate measured in a bad moment, or
-/// a base that jitter seldom shows, asks for too much.
+/// Most that one cut takes, unless the queue is [`Level::Heavy`] or overflows a narrow path: a rate measured in a bad
+/// moment, or a base that jitter seldom shows, asks for too much.
 const CUT: f64 = 0.5;
 /// A queue of ours shrinks with the window: to this part at least, after a cut.
 const FOLLOWS: f64 = 0.75;
@@ -270,7 +270,8 @@ impl Live {
         self.growth = Growth::new();
         self.held = 0;
         let used = self.window.min(view.round.peak_flight);
-        let certain = view.level == Level::Heavy || self.overflows(view);
+        // On a narrow path what overflows is ours, and half of it would overflow again.
+        let certain = view.level == Level::Heavy || (self.overflows(view) && is_slow(&view.round, self.mtu));
         let least = if certain { 0 } else { scaled(used, CUT) };
         self.window = self.window.min(view.content(DRAIN).max(least)).max(self.least());
         // Whoever's the queue is: a window of which so much is lost is too large.
@@ -390,7 +391,7 @@ enum Level {
 
 impl View {
     fn new(now: Instant, base: Duration, round: Summary, mtu: u64, noise: noise::Level) -> Self {
-        let few = if is_full(&round) {
+        let few = if is_narrow(&round, mtu) {
             time(LEAST_PACKETS * mtu, round.rate).min(LEAST_MOST)
         } else {
             time(FEW * mtu, round.rate).min(FEW_MOST)
@@ -435,11 +436,6 @@ impl View {
     fn content(&self, gain: f64) -> u64 {
         scaled(self.round.rate, gain * self.base.as_secs_f64())
     }
-}
-
-/// How long so many bytes take at so many per second.
-fn time(bytes: u64, rate: u64) -> Duration {
-    Duration::from_secs(bytes).checked_div(u32::try_from(rate.max(1)).unwrap_or(u32::MAX)).unwrap_or_default()
 }
 
 const fn to_f64(bytes: u64) -> f64 {
