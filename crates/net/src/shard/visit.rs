@@ -87,6 +87,7 @@ impl<S: Socket> Core<S> {
         }
         let flow = self.transmit(now, key);
         self.follow_up(now, key, flow, app);
+        self.report(now, key, app);
         self.settle(now, key, flow);
     }
 
