@@ -272,3 +272,35 @@ fn what_was_sent_before_a_reduction_lowers_nothing_again() {
     path.run(100 * MS);
     assert!(path.live.window() < window);
 }
+
+/// On 10 kbit/s a packet takes 0.7 s; then the path is wide, and the smoothed round trip takes dozens of samples to say so.
+#[test]
+fn where_a_path_was_freed_the_pacer_sees_a_window_that_makes_up_for_what_it_remembers() {
+    let epoch = SystemClock.now();
+    let mut live = Live::new(epoch, MTU, STREAM);
+    let mut now = epoch + RTT;
+    let ack = |live: &mut Live, now: Instant, rtt: Duration, packets: u64| {
+        for _ in 0..packets {
+            live.on_ack(&Ack { now, sent: now - rtt, bytes: MTU, demand: Demand::More, smoothed: 700 * MS });
+        }
+        live.end_batch(now, 40 * MTU);
+    };
+    ack(&mut live, now, RTT, 1);
+    for _ in 0..40 {
+        now += 700 * MS;
+        // The queue overflows, or its wait would be taken for somebody else's.
+        live.on_lost(now - MS, 4 * MTU);
+        ack(&mut live, now, 700 * MS, 1);
+    }
+    let narrow = live.window();
+    assert!(narrow <= 8 * MTU, "{narrow}");
+    now += 10 * MS;
+    ack(&mut live, now, 10 * MS, 4);
+    // What is paced over 0.7 s has to go out in 50 ms.
+    assert!(live.window() >= narrow * 10, "{} after {narrow}", live.window());
+    // As soon as the pacer knows, there is no more in flight than before.
+    now += 10 * MS;
+    live.on_ack(&Ack { now, sent: now - 10 * MS, bytes: MTU, demand: Demand::Met, smoothed: 20 * MS });
+    live.end_batch(now, 0);
+    assert!(live.window() <= narrow * 4, "{} after {narrow}", live.window());
+}

@@ -309,6 +309,17 @@ fn the_one_ack_of_a_frame_does_not_wait() {
     show(&mut world, 0);
     let stats = world.shards[0].stats();
     assert!(stats.turn.held < 10, "{stats:?}");
+    // It is answered where it is read: only writes, timers and requests take a visit.
+    assert!(stats.turn.visits < 100, "{stats:?}");
+}
+
+#[test]
+fn who_only_reads_is_told_of_the_path() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    show(&mut world, 0);
+    // Two seconds, a report every 100 ms.
+    let reports = world.app(1).stats.len();
+    assert!((15..=21).contains(&reports), "{reports}");
 }
 
 #[test]
