@@ -20,7 +20,7 @@ const TRIED: u64 = 64;
 const LARGER: f64 = 1.4;
 const CARRIES: f64 = 1.15;
 /// A path is narrow when a packet takes so long: below 480 kbit/s.
-const NARROW: Duration = Duration::from_millis(20);
+pub(super) const NARROW: Duration = Duration::from_millis(20);
 /// What a step of a quarter must add to the rate to count, and the rounds until it shows.
 const WORTH: f64 = 1.08;
 const TRIAL_ROUNDS: u8 = 1;
@@ -58,6 +58,11 @@ impl Growth {
         Self { step: 0, trial: None, proof: None, rest: 0 }
     }
 
+    /// After a start that was cut short: at this window the path carries so much.
+    pub(super) const fn from_proof(window: u64, rate: u64) -> Self {
+        Self { step: 0, trial: None, proof: Some(Proof { window, rate, awaited: false }), rest: 0 }
+    }
+
     /// The window after a round without a standing queue.
     pub(super) fn next(&mut self, window: u64, round: &Summary, mtu: u64) -> u64 {
         if !holds_back(window, round) {
@@ -72,8 +77,11 @@ impl Growth {
             if let Some(window) = self.prove(window, round) {
                 return window;
             }
-        } else {
+        } else if !is_slow(round, mtu) {
             self.proof = None;
+        } else if self.proof.is_some() {
+            // Only a full window tells what it carries.
+            return window;
         }
         let most = if lossy { (window / 8).max(LOSSY_STEP * mtu) } else { (window / 4).max(FIRST_STEP * mtu) };
         self.step = (self.step * 2).clamp(FIRST_STEP * mtu, most);

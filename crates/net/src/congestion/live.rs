@@ -1,10 +1,11 @@
 //! The controller itself: which phase, which window. See the module's page for the why.
 
 use super::base::Base;
-use super::growth::{Growth, grew, holds_back, in_use, is_full, is_narrow, is_slow, time};
+use super::growth::{Growth, NARROW, grew, holds_back, in_use, is_full, is_narrow, is_slow, time};
 use super::noise::{self, Noise};
 use super::rival::{Cubic, Used};
 use super::round::{Ack, Round, Summary};
+use super::train::Train;
 use std::time::{Duration, Instant};
 
 /// First window in packets, as Chromium's QUIC has it: the pacer spreads them over a round trip.
@@ -75,6 +76,7 @@ pub(super) struct Live {
     phase: Phase,
     growth: Growth,
     noise: Noise,
+    train: Train,
     /// By how much the window that quinn-proto sees is larger, for its pacer: 1, but for a while after a path was freed.
     stretch: f64,
     /// When the window was last lowered: what was sent before tells nothing new (RFC 9002 7.3.2).
@@ -125,7 +127,7 @@ impl Sharing {
 }
 
 impl Live {
-    pub(super) const fn new(now: Instant, mtu: u64, first_rate: u64) -> Self {
+    pub(super) fn new(now: Instant, mtu: u64, first_rate: u64) -> Self {
         Self {
             window: INITIAL_PACKETS * mtu,
             mtu,
@@ -135,6 +137,7 @@ impl Live {
             phase: Phase::Startup { rate: 0, stalls: 0 },
             growth: Growth::new(),
             noise: Noise::new(now),
+            train: Train::default(),
             stretch: 1.0,
             reduced: now,
             held: 0,
@@ -152,6 +155,9 @@ impl Live {
     }
 
     pub(super) fn on_ack(&mut self, ack: &Ack) {
+        if self.is_starting() {
+            self.train.on_ack(ack.sent, ack.bytes);
+        }
         // The packets of a batch left together, and an ACK frame names many: they tell one round trip.
         if self.round.has_sample_of(ack.sent) {
             return self.round.on_more(ack);
@@ -184,6 +190,7 @@ impl Live {
     /// All packets of one ACK frame are counted.
     pub(super) fn end_batch(&mut self, now: Instant, in_flight: u64) {
         self.noise.end_batch();
+        self.heed_train(now);
         let Some(round) = self.round.end_batch(now, in_flight) else { return };
         let Some(base) = self.base.get() else { return };
         let view = View::new(now, base, round, self.mtu, self.noise.level(now));
@@ -195,6 +202,25 @@ impl Live {
             self.base.age(now);
         }
         self.window = self.window.max(self.least());
+    }
+
+    /// A start into a narrow path ends as soon as its first packets are heard of: the rest of the window would be lost.
+    fn heed_train(&mut self, now: Instant) {
+        if !self.is_starting() {
+            return;
+        }
+        let Some((rate, base)) = self.train.end_batch(now, self.mtu).zip(self.base.get()) else { return };
+        let most = scaled(rate, (base.max(BASE_LEAST) + FEW_MOST).as_secs_f64()).max(self.least());
+        if time(self.mtu, rate) >= NARROW && self.window > most {
+            self.window = most;
+            self.growth = Growth::from_proof(most, rate);
+            self.reduced = now;
+            self.phase = Phase::Steady;
+        }
+    }
+
+    const fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Startup { .. })
     }
 
     fn on_round(&mut self, view: &View) {

@@ -30,6 +30,7 @@ mod rival;
 mod round;
 #[cfg(test)]
 mod tests;
+mod train;
 
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};

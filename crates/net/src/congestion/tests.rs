@@ -218,6 +218,25 @@ fn a_path_of_a_dozen_packets_a_second_is_filled_and_not_flooded() {
     assert!(path.lost < 60 * 15_000 / 20, "{} of {}", path.lost, 60 * 15_000);
 }
 
+/// A handshake's packets take so long there that the path looks like one round the world, whose first window is large.
+#[test]
+fn a_narrow_path_is_flooded_by_the_first_burst_only() {
+    let mut path = Path::new(15_000);
+    path.limit = 500 * MS;
+    let (now, rtt) = (path.epoch, 185 * MS);
+    path.live.on_ack(&Ack { now: now + rtt, sent: now, bytes: MTU, demand: Demand::Met, smoothed: rtt });
+    path.live.end_batch(now + rtt, 2 * MTU);
+    path.now = rtt;
+    assert!(path.live.window() > 64 * MTU, "{}", path.live.window());
+    for _ in 0..4 {
+        // A second of 200 kbit/s, in place of what is left of the one before.
+        path.backlog = 25_000;
+        path.run(SECOND);
+    }
+    assert!(path.lost < 20_000, "{}", path.lost);
+    assert!(path.delivered > 4 * 15_000 * 85 / 100, "{}", path.delivered);
+}
+
 #[test]
 fn a_queue_that_is_not_ours_costs_no_window() {
     let mut path = Path::media(FAST);
