@@ -1,5 +1,6 @@
 //! A subgroup that a cursor is sending: its place and its stream.
 
+use crate::Log;
 use crate::batch::Field;
 use crate::subgroup::Subgroup;
 use bytes::Bytes;
@@ -60,6 +61,12 @@ impl Active {
         let index = subgroup.position(self.place.next, self.place.hint);
         let object = subgroup.objects().get(index).filter(|object| object.available() > self.place.offset)?;
         Some(object.arrived)
+    }
+
+    /// Whether some byte could be sent but for the transport.
+    pub(crate) fn owes(&self, log: &Log) -> bool {
+        let subgroup = log.groups.get(&self.group).and_then(|group| group.subgroups.get(&self.subgroup));
+        subgroup.is_some_and(|subgroup| self.pending_since(subgroup).is_some())
     }
 
     /// Objects held that were not sent entirely.

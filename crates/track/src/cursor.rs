@@ -2,6 +2,7 @@
 
 use crate::active::{InFlight, State};
 use crate::group::Group;
+use crate::lag::Pace;
 use crate::range::after;
 use crate::{Log, Range, Stats};
 use sluice_moqt::error::ResetCode;
@@ -93,6 +94,7 @@ pub struct Cursor {
     pub(crate) lag_base: Option<u64>,
     /// The last visit ended because the sink took no more.
     pub(crate) was_blocked: bool,
+    pub(crate) pace: Pace,
     /// When something that is waited for times out.
     pub(crate) deadline: Option<Instant>,
     pub(crate) tally: Tally,
@@ -141,6 +143,7 @@ impl Cursor {
             skip_below: 0,
             lag_base: log.largest().map(|largest| largest.group),
             was_blocked: false,
+            pace: Pace::default(),
             deadline: None,
             tally: Tally::default(),
             config,

@@ -71,6 +71,7 @@ mod fetch;
 mod fetched;
 mod gaps;
 mod group;
+mod lag;
 mod limits;
 mod log;
 mod object;

@@ -161,6 +161,12 @@ impl Log {
         self.groups.iter().rev().find(|(_, group)| group.is_join_point()).map(|(id, _)| *id)
     }
 
+    /// Whether no join point lies between these two.
+    pub(crate) fn is_next_join_point(&self, before: u64, after: u64) -> bool {
+        let between = self.groups.range(before.saturating_add(1)..after);
+        between.into_iter().all(|(_, group)| !group.is_join_point())
+    }
+
     /// Oldest group held.
     #[must_use]
     pub fn oldest_group(&self) -> Option<u64> {

@@ -32,7 +32,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const fn code(self) -> ResetCode {
+    pub(crate) const fn code(self) -> ResetCode {
         match self {
             // "its streams are reset with DELIVERY_TIMEOUT": the reader lags because delivery takes too long.
             Self::Timeout | Self::Lag => ResetCode::DeliveryTimeout,
@@ -41,7 +41,7 @@ impl Reason {
         }
     }
 
-    const fn counter(self, dropped: &mut Dropped) -> &mut u64 {
+    pub(crate) const fn counter(self, dropped: &mut Dropped) -> &mut u64 {
         match self {
             Self::Timeout => &mut dropped.timeout,
             Self::Lag => &mut dropped.lag,
@@ -70,6 +70,7 @@ impl Cursor {
         }
         self.take_births(visit.log);
         self.skip_if_lagging(&mut visit);
+        self.leave_hopeless(&mut visit);
         self.send_datagrams(&mut visit);
         let mut at = 0;
         while at < self.in_flight.list.len() && !visit.selected.pending {
@@ -141,69 +142,6 @@ impl Cursor {
         let place = Place { next: range.first_object(group), hint: 0, offset: 0 };
         let priority = held.priority.value();
         self.in_flight.insert(Active { group, subgroup, priority, rank: 0, place, stream: None, state: State::Live });
-    }
-
-    /// A blocked reader that is more than `max_lag_groups` behind, or longer than `max_lag_age`, goes on at the newest
-    /// join point.
-    fn skip_if_lagging(&mut self, visit: &mut Visit<'_>) {
-        if !self.was_blocked {
-            return;
-        }
-        let max_lag = self.config.max_lag_groups;
-        let base = self.lag_base.unwrap_or(u64::MAX);
-        let timeouts = self.config.timeouts;
-        let is_timed = positive(timeouts.object).or_else(|| positive(timeouts.subgroup)).is_some();
-        let max_age = self.config.max_lag_age.filter(|_| !is_timed);
-        let (now, log) = (visit.now, &*visit.log);
-        let lags = |active: &Active| {
-            let Some(group) = log.groups.get(&active.group) else { return false };
-            let newer = log.groups.range(active.group.saturating_add(1)..).take(max_lag + 1).count();
-            let pending = group.subgroups.get(&active.subgroup).and_then(|subgroup| active.pending_since(subgroup));
-            let Some(since) = pending.filter(|_| active.group >= base) else { return false };
-            newer > max_lag || max_age.is_some_and(|age| now.saturating_duration_since(since) > age)
-        };
-        let behind = self.in_flight.list.iter().filter(|active| lags(active)).map(|active| active.group).max();
-        if let Some(group) = behind {
-            self.skip_from(group, Reason::Lag, visit);
-        }
-    }
-
-    /// Leaves out everything below the newest join point, if that lies beyond `group`.
-    fn skip_from(&mut self, group: u64, reason: Reason, visit: &mut Visit<'_>) {
-        let Some(join) = visit.log.newest_join_point().filter(|join| *join > group) else { return };
-        self.skip_below = self.skip_below.max(join);
-        // What the transport still holds of old groups would go out before the new one.
-        for (_, stream) in self.streams.finished.extract_if(.., |(group, _)| *group < join) {
-            visit.sink.reset(stream, reason.code().code());
-        }
-        let mut at = 0;
-        while let Some(active) = self.in_flight.list.get(at) {
-            if active.group < join {
-                self.leave_out(at, reason, visit);
-                self.in_flight.list.remove(at);
-            } else {
-                at += 1;
-            }
-        }
-    }
-
-    /// Gives up what was not sent of `list[at]`, and counts it.
-    pub(crate) fn leave_out(&mut self, at: usize, reason: Reason, visit: &mut Visit<'_>) {
-        let Some(active) = self.in_flight.list.get_mut(at) else { return };
-        let held = visit.log.groups.get(&active.group).and_then(|group| group.subgroups.get(&active.subgroup));
-        let unsent = held.map_or(0, |subgroup| active.unsent(subgroup)) as u64;
-        let open = active.stream.take();
-        let (group, state) = (active.group, active.state);
-        if let Some(open) = open {
-            visit.sink.reset(open.id, reason.code().code());
-        } else if unsent == 0 && (held.is_some() || state == State::Parked) {
-            return;
-        }
-        *reason.counter(&mut self.tally.stats.dropped) += unsent;
-        if self.tally.skipped != Some(group) && reason != Reason::Stopped {
-            self.tally.skipped = Some(group);
-            self.tally.stats.groups_skipped += 1;
-        }
     }
 
     fn send_datagrams(&mut self, visit: &mut Visit<'_>) {

@@ -16,6 +16,7 @@ mod holes;
 mod limits;
 #[cfg(test)]
 mod malformed;
+mod pace;
 #[cfg(test)]
 mod splice;
 #[cfg(test)]
