@@ -123,7 +123,7 @@ impl Node {
         match waiting.want {
             Want::Subscribe(params) => self.serve_subscribe(call, key, &params),
             Want::Status => self.serve_status(call, key),
-            Want::Fetch(range, params) => self.serve_fetch(call, key, range, &params),
+            Want::Fetch(range, params) => self.serve_fetch(call, key, (range, None), &params),
             Want::Publish => self.serve_publish(call, key),
         }
     }

@@ -8,7 +8,7 @@ use sluice_moqt::error::RequestCode;
 use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{Location, RequestId};
-use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding};
+use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Purpose};
 use std::time::{Duration, Instant};
 
 /// How long a fetch waits for what is missing where it does not say (FILL_TIMEOUT, draft-18 9.2.5).
@@ -76,7 +76,7 @@ impl Node {
         match self.join_range(id, held) {
             Ok((key, range)) => {
                 let call = Call { now, session: id, request: held.request };
-                self.serve_fetch(call, key, range, &held.params);
+                self.serve_fetch(call, key, (range, Some(held.subscription)), &held.params);
             }
             Err(error) => self.refuse(id, held.request, *error),
         }
@@ -114,8 +114,14 @@ impl Node {
         Ok((sub.track, FetchRange { first: Location::new(group, 0), last }))
     }
 
-    /// Starts serving a range of a live track.
-    pub(crate) fn serve_fetch(&mut self, call: Call, key: TrackKey, range: FetchRange, params: &Params) {
+    /// Starts serving a range of a live track, which a subscription is joined by or none.
+    pub(crate) fn serve_fetch(
+        &mut self,
+        call: Call,
+        key: TrackKey,
+        (range, joins): (FetchRange, Option<RequestId>),
+        params: &Params,
+    ) {
         let Call { now, session: id, request } = call;
         let Some(track) = self.tracks.get_mut(key) else { return };
         let Some(largest) = track.largest().filter(|largest| range.first <= *largest) else {
@@ -138,10 +144,11 @@ impl Node {
             mode,
             priority: params.subscriber_priority.unwrap_or(128),
             class: route.map_or(Class::Live, |r| r.class),
+            purpose: joins.map_or(Purpose::Standalone, |_| Purpose::Join),
             fill: params.fill_timeout.unwrap_or(DEFAULT_FILL).min(MAX_FILL),
         };
         let reader = FetchReader::new(now, config);
-        let job = FetchJob { track: key, reader, range, filling: false, queued: false };
+        let job = FetchJob { track: key, reader, range, joins, filling: false, queued: false };
         session.down.fetches.insert(request, Box::new(job));
         session.mark_ready(request);
         session.protocol.accept_fetch(

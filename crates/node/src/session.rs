@@ -66,6 +66,8 @@ pub(crate) struct FetchJob {
     pub(crate) track: TrackKey,
     pub(crate) reader: FetchReader,
     pub(crate) range: FetchRange,
+    /// The subscription that it joins.
+    pub(crate) joins: Option<RequestId>,
     /// Something missing was asked of a source.
     pub(crate) filling: bool,
     /// Stands in [`Downstream::ready`].

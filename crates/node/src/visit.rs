@@ -123,6 +123,10 @@ impl Round {
             (selected, idle && sub.cursor.finished(self.now, &track.log), sub.cursor.poll_timeout(), &mut sub.queued)
         } else if let Some(job) = session.down.fetches.get_mut(&request) {
             let Some(track) = tracks.get_mut(job.track) else { return false };
+            let joined = job.joins.and_then(|joins| session.down.subs.get(&joins));
+            if joined.is_some_and(|sub| sub.cursor.has_skipped(job.range.last.group)) {
+                job.reader.give_up(sink);
+            }
             let selected = job.reader.select(self.now, &mut track.log, sink);
             let stats = job.reader.take_stats();
             self.fetched_bytes += stats.bytes;

@@ -31,8 +31,20 @@ pub struct FetchConfig {
     pub priority: u8,
     /// Traffic class.
     pub class: Class,
+    /// What it is for.
+    pub purpose: Purpose,
     /// How long in total to wait for what is missing before it is reported unknown (FILL_TIMEOUT, draft-18 9.2.5).
     pub fill: Duration,
+}
+
+/// What a FETCH is for: that decides its place among streams of the same priorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It brings what comes before a subscription in group order (draft-18 9.12.2), and goes before it. Beside it, a slow
+    /// path would carry halves of both.
+    Join,
+    /// It shares the path with subscriptions.
+    Standalone,
 }
 
 /// Serves one FETCH on one stream.
@@ -129,6 +141,13 @@ impl FetchReader {
     /// Resets the stream; for a fetch that was cancelled or ended early.
     pub fn close(&mut self, sink: &mut dyn StreamSink, code: ResetCode) {
         self.abandon(sink, code);
+    }
+
+    /// The reader of what this leads to is elsewhere by now: resets the stream, if it was opened, as a subscription's.
+    pub fn give_up(&mut self, sink: &mut dyn StreamSink) {
+        if self.stream.is_some() {
+            self.abandon(sink, ResetCode::DeliveryTimeout);
+        }
     }
 
     /// The FIN was written, or the stream is gone.
@@ -283,7 +302,11 @@ impl FetchReader {
                 class: self.config.class,
                 subscriber: self.config.priority,
                 publisher: log.default_priority(),
-                group_rank: 128,
+                group_rank: match (self.config.purpose, self.config.order) {
+                    (Purpose::Join, GroupOrder::Ascending) => 0,
+                    (Purpose::Join, GroupOrder::Descending) => u8::MAX,
+                    (Purpose::Standalone, _) => 128,
+                },
                 subgroup: 0,
             };
             sink.set_priority(stream, transport_priority(order));

@@ -50,6 +50,12 @@ impl Cursor {
         }
     }
 
+    /// Whether the reader has left out this group, or what was left of it, to go on at a newer one.
+    #[must_use]
+    pub const fn has_skipped(&self, group: u64) -> bool {
+        group < self.skip_below
+    }
+
     /// More than half of the group's objects are left to send.
     fn is_hardly_begun(&self, group: u64, visit: &Visit<'_>) -> bool {
         let Some(held) = visit.log.groups.get(&group) else { return false };

@@ -243,3 +243,27 @@ fn cancelling_a_fetch_resets_its_stream() {
     assert_eq!(w.n(node).snapshot().viewers, 0);
     assert!(w.sink_to(viewer).streams.values().all(|half| half.pending.is_empty()));
 }
+
+/// The viewer has gone on: what leads to where it was would only keep it from what is new.
+#[test]
+fn a_join_ends_when_its_subscription_skips_what_follows() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (source, _) = w.live(publisher, viewer, &track("video"));
+    w.put_group(source, 0, 20);
+    let slow = w.client(node);
+    w.sink_to(slow).hoard(600);
+    let request = w.subscribe(slow, &track("video"), filter(Filter::LargestObject));
+    let fetch = w.join(slow, request);
+    for group in 1..6 {
+        w.put_group(source, group, 20);
+    }
+    w.sink_to(slow).let_go();
+    w.run();
+    let stream = w.c(slow).streams.iter().find(|s| s.request == fetch).expect("begun").clone();
+    assert_eq!(stream.end, Some(StreamEnd::Reset(ResetCode::DeliveryTimeout.code())));
+    w.pass(secs(1));
+    let live = w.locations(slow, request);
+    assert_eq!(live.last(), Some(&(5, 19)), "{live:?}");
+}
