@@ -35,7 +35,12 @@ impl Reader {
             // The last line of a process that was killed may be cut off.
             let _ = self.line(line, (node, ended), &mut viewings);
         }
-        viewings.into_values().collect()
+        let in_time = |mut viewing: Viewing| {
+            // A viewer that joins gets the newest object first and hands it on last, behind those that it fetches.
+            viewing.arrivals.sort_by_key(|arrival| arrival.at);
+            viewing
+        };
+        viewings.into_values().map(in_time).collect()
     }
 
     fn line(self, line: &str, (node, ended): (NodeId, Duration), viewings: &mut BTreeMap<u32, Viewing>) -> Option<()> {
@@ -116,6 +121,15 @@ mod tests {
         let arrival = first.arrivals[0];
         assert_eq!(arrival.at - arrival.sent, Duration::from_millis(100));
         assert_eq!(viewings[1].left, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_was_handed_on_late_counts_when_it_arrived() {
+        let reader = Reader { start: Duration::ZERO };
+        let text = "dialled 0 0\narrived 0 video0 7 0 20 300 5\narrived 0 video0 7 1 20 400 6\narrived 0 video0 7 2 20 100 7\n";
+        let viewings = reader.viewings(text, NodeId(0), Duration::from_secs(1));
+        let order: Vec<u32> = viewings[0].arrivals.iter().map(|arrival| arrival.object).collect();
+        assert_eq!(order, [2, 0, 1]);
     }
 
     #[test]
