@@ -157,6 +157,16 @@ impl Conn {
         self.quic.handle_timeout(heard + idle_timeout(&self.quic, self.leg.idle_timeout) * 3 / 4);
     }
 
+    /// Where a peer that we dialled says its flight again, the round trip of the handshake may be the wait for a packet that
+    /// was lost: with that, and the backoff that it leaves, the next probe would come after seconds, out of reach of an
+    /// early ring. The PING arms the timer anew.
+    pub(crate) fn doubt_handshake_rtt(&mut self, now: Instant) {
+        if self.quic.side().is_client() && self.quic.rtt() >= DOUBTFUL_RTT {
+            self.quic.path_changed(now);
+            self.quic.ping();
+        }
+    }
+
     /// Feeds the first datagram after a silence, and asks at once for an ACK that tells what was lost in it.
     ///
     /// A PING waits where the window is full of what was lost, so that a probe has to ask, whose timer the silence has
@@ -200,6 +210,9 @@ impl Conn {
 /// Between two handshake flights, unless the probe timeout says otherwise: the two probes of a client are one question.
 const FLIGHT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A round trip of a handshake that may be the wait for a lost packet: above those of most paths, and below the least such
+/// wait (three times what a dialler assumes).
+const DOUBTFUL_RTT: Duration = Duration::from_millis(250);
 /// A first round trip that is longer says how long packets were lost; two hops by satellite take 1.2 s.
 const LONGEST_RTT: Duration = Duration::from_secs(2);
 

@@ -134,9 +134,9 @@ impl<S: Socket> Core<S> {
     /// Sends a handshake flight again that did not arrive: Initial packets first, then those of the handshake, since
     /// each probe is for the packets that have waited longest.
     fn repeat_flight(&mut self, now: Instant, key: u32) {
-        if !self.conn(key).is_some_and(|conn| conn.marks.take(Marks::UNHEARD)) {
-            return;
-        }
+        let Some(conn) = self.conn(key).filter(|conn| conn.marks.has(Marks::UNHEARD)) else { return };
+        conn.marks.take(Marks::UNHEARD);
+        conn.doubt_handshake_rtt(now);
         for _ in 0..2 {
             let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Ended) else { return };
             conn.ring_early(now);
