@@ -13,7 +13,7 @@ use sluice_moqt::session::{Event, Session};
 use sluice_moqt::transport::{StreamEvent, StreamId, StreamSink};
 use sluice_moqt::types::{Filter, GroupOrder, Location, RequestId};
 use sluice_track::{
-    Cursor, CursorConfig, CursorUpdate, FetchConfig, FetchRange, FetchReader, Forward, Forwarding, Purpose, Range,
+    Cursor, CursorConfig, CursorUpdate, FetchConfig, FetchRange, FetchReader, Forward, Forwarding, Range,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -146,10 +146,6 @@ impl Serving {
         (request, kind, params): (RequestId, FetchKind, &Params),
         broadcast: &Broadcast,
     ) -> Result<FetchOk, Refusal> {
-        let purpose = match kind {
-            FetchKind::Standalone { .. } => Purpose::Standalone,
-            FetchKind::RelativeJoining { .. } | FetchKind::AbsoluteJoining { .. } => Purpose::Join,
-        };
         let (name, range) = self.fetch_range(kind, broadcast)?;
         let track = broadcast.track(&name).ok_or(UNKNOWN_TRACK)?;
         let plan = track.log.plan_fetch(range).map_err(|_| OUT_OF_RANGE)?;
@@ -160,7 +156,6 @@ impl Serving {
             mode: Forwarding::Whole,
             priority: params.subscriber_priority.unwrap_or(DEFAULT_PRIORITY),
             class: Class::Live,
-            purpose,
             fill: Duration::ZERO,
         };
         self.fetches.insert(request, Fetch { track: name, reader: FetchReader::new(now, config) });

@@ -8,7 +8,7 @@ use sluice_moqt::error::RequestCode;
 use sluice_moqt::message::{Class, FetchKind, FetchOk, Params, RequestError};
 use sluice_moqt::transport::SessionId;
 use sluice_moqt::{Location, RequestId};
-use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Purpose};
+use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding};
 use std::time::{Duration, Instant};
 
 /// How long a fetch waits for what is missing where it does not say (FILL_TIMEOUT, draft-18 9.2.5).
@@ -144,7 +144,6 @@ impl Node {
             mode,
             priority: params.subscriber_priority.unwrap_or(128),
             class: route.map_or(Class::Live, |r| r.class),
-            purpose: joins.map_or(Purpose::Standalone, |_| Purpose::Join),
             fill: params.fill_timeout.unwrap_or(DEFAULT_FILL).min(MAX_FILL),
         };
         let reader = FetchReader::new(now, config);

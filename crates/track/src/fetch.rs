@@ -31,20 +31,8 @@ pub struct FetchConfig {
     pub priority: u8,
     /// Traffic class.
     pub class: Class,
-    /// What it is for.
-    pub purpose: Purpose,
     /// How long in total to wait for what is missing before it is reported unknown (FILL_TIMEOUT, draft-18 9.2.5).
     pub fill: Duration,
-}
-
-/// What a FETCH is for: that decides its place among streams of the same priorities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// It brings what comes before a subscription in group order (draft-18 9.12.2), and goes before it. Beside it, a slow
-    /// path would carry halves of both.
-    Join,
-    /// It shares the path with subscriptions.
-    Standalone,
 }
 
 /// Serves one FETCH on one stream.
@@ -302,11 +290,7 @@ impl FetchReader {
                 class: self.config.class,
                 subscriber: self.config.priority,
                 publisher: log.default_priority(),
-                group_rank: match (self.config.purpose, self.config.order) {
-                    (Purpose::Join, GroupOrder::Ascending) => 0,
-                    (Purpose::Join, GroupOrder::Descending) => u8::MAX,
-                    (Purpose::Standalone, _) => 128,
-                },
+                group_rank: 128,
                 subgroup: 0,
             };
             sink.set_priority(stream, transport_priority(order));

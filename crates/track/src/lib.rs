@@ -87,7 +87,7 @@ mod writer;
 
 pub use cursor::{Cursor, CursorConfig, CursorUpdate, Forward, Forwarding, Selected};
 pub use error::{Limit, Malformed, WriteError};
-pub use fetch::{FetchConfig, FetchReader, Purpose};
+pub use fetch::{FetchConfig, FetchReader};
 pub use fetched::EndOfTrack;
 pub use limits::Limits;
 pub use log::{Keep, Log};

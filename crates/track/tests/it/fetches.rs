@@ -1,8 +1,7 @@
 //! FETCH answered from the log (draft-18 9.12, 10.4.4).
 
 use crate::support::{
-    Received, SOURCE, Sink, fetched, header, log, ms, object, payload, put, put_group, start, status, viewer,
-    whole_group,
+    Received, SOURCE, Sink, fetched, header, log, ms, object, payload, put, put_group, start, status, whole_group,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -13,7 +12,7 @@ use sluice_moqt::message::Class;
 use sluice_moqt::properties::PropertiesBuilder;
 use sluice_moqt::transport::StreamId;
 use sluice_moqt::types::{GroupOrder, ObjectStatus, RequestId, TrackAlias};
-use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Log, Purpose, RangeError, SourceId};
+use sluice_track::{FetchConfig, FetchRange, FetchReader, Forwarding, Log, RangeError, SourceId};
 
 fn at(group: u64, object: u64) -> Location {
     Location::new(group, object)
@@ -21,7 +20,6 @@ fn at(group: u64, object: u64) -> Location {
 
 fn config(first: Location, last: Location, order: GroupOrder) -> FetchConfig {
     FetchConfig {
-        purpose: Purpose::Standalone,
         request_id: RequestId(4),
         range: FetchRange { first, last },
         order,
@@ -290,25 +288,6 @@ fn what_is_unknown_is_known_before_it_is_served() {
     assert_eq!(log.first_unknown(range(at(3, 1), at(5, 0))), Some(at(3, 2)));
     log.open_fetch(SourceId(5), range(at(1, 0), at(2, u64::MAX)), GroupOrder::Ascending).expect("opens");
     assert_eq!(log.first_unknown(range(at(1, 2), at(3, 1))), None);
-}
-
-#[test]
-fn a_joining_fetch_goes_before_the_groups_that_follow_and_another_beside_them() {
-    let (now, mut log, mut sink) = (start(), log(), Sink::default());
-    put_group(&mut log, now, 1, 2);
-    let served = |purpose, order, sink: &mut Sink, log: &mut Log| {
-        let mut reader = FetchReader::new(now, FetchConfig { purpose, ..config(at(1, 0), at(1, 1), order) });
-        let before = sink.streams.len();
-        reader.select(now, log, sink);
-        sink.streams.values().nth(before).expect("a stream").priority
-    };
-    let join = served(Purpose::Join, GroupOrder::Ascending, &mut sink, &mut log);
-    let newest_first = served(Purpose::Join, GroupOrder::Descending, &mut sink, &mut log);
-    let alone = served(Purpose::Standalone, GroupOrder::Ascending, &mut sink, &mut log);
-    let mut cursor = viewer(&log);
-    cursor.select(now, &mut log, &mut sink);
-    let live = sink.streams.values().last().expect("a stream").priority;
-    assert!(join > live && newest_first < live && alone == live, "{join} {newest_first} {alone} {live}");
 }
 
 #[test]
