@@ -13,11 +13,15 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Shard 0 serves, shard 1 is about to dial and trusts `roots`.
 fn dialling(authority: &Authority, roots: &Roots) -> World {
+    dialling_as(authority, roots, TransportProfile::client())
+}
+
+fn dialling_as(authority: &Authority, roots: &Roots, profile: TransportProfile) -> World {
     let mut world = World::new();
     let port = server_port(&world, authority, TransportProfile::viewer());
     world.add(1, port, TestApp::default());
     let tls = ClientTls::verified(roots, ALPN, world.clock()).unwrap();
-    let port = PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client());
+    let port = PortConfig::client(world.net.bind(CLIENT), tls, profile);
     world.add(1, port, TestApp::default());
     world.with(1, |app| app.dial(7, SERVER.parse().unwrap(), ALPN, "localhost"));
     world
@@ -73,7 +77,10 @@ fn a_handshake_whose_end_was_lost_long_ago_ends_when_the_path_is_back() {
 #[test]
 fn a_round_trip_that_lost_packets_had_does_not_keep_the_end_of_the_handshake_back() {
     let authority = Authority::new();
-    let mut world = dialling(&authority, &authority.roots());
+    // An early ring reaches as far as most of the idle timeout.
+    let (idle_timeout, keep_alive) = (10 * SECOND, Some(3 * SECOND));
+    let profile = TransportProfile { idle_timeout, keep_alive, ..TransportProfile::client() };
+    let mut world = dialling_as(&authority, &authority.roots(), profile);
     world.run_for(3 * MS);
     world.net.go_dark();
     world.run_for(SECOND);
