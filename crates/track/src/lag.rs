@@ -7,6 +7,7 @@
 use crate::Cursor;
 use crate::active::{Active, State};
 use crate::select::{Reason, Visit, positive};
+use std::ops::Range;
 
 /// Groups of fewer objects are not judged by what was sent of them; of sound, each frame may be a group.
 const LEAST_OBJECTS: usize = 4;
@@ -39,15 +40,7 @@ impl Cursor {
         let older = self.in_flight.list.iter().map(|active| active.group).filter(|group| *group < newest);
         let Some(first) = older.filter(|group| self.is_hardly_begun(*group, visit)).min() else { return };
         self.skip_below = self.skip_below.max(newest);
-        let mut at = 0;
-        while let Some(active) = self.in_flight.list.get(at) {
-            if (first..newest).contains(&active.group) {
-                self.leave_out(at, Reason::Lag, visit);
-                self.in_flight.list.remove(at);
-            } else {
-                at += 1;
-            }
-        }
+        self.leave_out_groups(first..newest, Reason::Lag, visit);
     }
 
     /// Whether the reader has left out this group, or what was left of it, to go on at a newer one.
@@ -98,9 +91,13 @@ impl Cursor {
         for (_, stream) in self.streams.finished.extract_if(.., |(group, _)| *group < join) {
             visit.sink.reset(stream, reason.code().code());
         }
+        self.leave_out_groups(0..join, reason, visit);
+    }
+
+    fn leave_out_groups(&mut self, groups: Range<u64>, reason: Reason, visit: &mut Visit<'_>) {
         let mut at = 0;
         while let Some(active) = self.in_flight.list.get(at) {
-            if active.group < join {
+            if groups.contains(&active.group) {
                 self.leave_out(at, reason, visit);
                 self.in_flight.list.remove(at);
             } else {

@@ -210,6 +210,18 @@ mod tests {
     }
 
     #[test]
+    fn after_a_start_that_was_cut_short_only_a_full_window_is_left() {
+        let window = 4 * MTU;
+        let slow = |pressure| Summary { rate: 15_000, ..round(window, pressure, 0.0) };
+        let mut growth = Growth::from_proof(window, 15_000);
+        assert_eq!(growth.next(window, &slow(0.3), MTU), window);
+        let tried = growth.next(window, &slow(1.0), MTU);
+        assert_eq!(tried, 6 * MTU);
+        assert_eq!(growth.next(tried, &slow(1.0), MTU), tried, "its rate is on its way");
+        assert_eq!(growth.next(tried, &slow(1.0), MTU), window, "it carries no more");
+    }
+
+    #[test]
     fn under_loss_a_step_that_brings_no_rate_is_taken_back() {
         let mut growth = Growth::new();
         let start = 800 * MTU;

@@ -16,6 +16,7 @@ mod holes;
 mod limits;
 #[cfg(test)]
 mod malformed;
+#[cfg(test)]
 mod pace;
 #[cfg(test)]
 mod splice;
