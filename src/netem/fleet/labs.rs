@@ -70,16 +70,13 @@ impl Place for Labs {
         Ok(self.lab.handle().set_state(link.0, state)?)
     }
 
+    fn waits(&self) -> anyhow::Result<Vec<(LinkId, Duration)>> {
+        Ok((0..).map(LinkId).zip(self.lab.handle().backlogs()?).collect())
+    }
+
     fn links(&self) -> anyhow::Result<Vec<LinkState>> {
-        let counters = self.lab.counters()?;
-        let backlogs = self.lab.handle().backlogs()?;
-        let links = (0..).map(LinkId).zip(counters.links).zip(backlogs);
-        let state = |((link, of), waits): ((LinkId, LinkCounters), Duration)| LinkState {
-            link,
-            down: of.forward,
-            up: of.reverse,
-            waits,
-        };
+        let links = (0..).map(LinkId).zip(self.lab.counters()?.links);
+        let state = |(link, of): (LinkId, LinkCounters)| LinkState { link, down: of.forward, up: of.reverse };
         Ok(links.map(state).collect())
     }
 

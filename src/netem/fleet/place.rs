@@ -37,8 +37,6 @@ pub(super) struct LinkState {
     pub(super) link: LinkId,
     pub(super) down: Counters,
     pub(super) up: Counters,
-    /// How long a packet that came now would wait; the longer of both ways.
-    pub(super) waits: Duration,
 }
 
 /// A machine, or several, that nodes run on and links are laid over.
@@ -57,6 +55,9 @@ pub(super) trait Place {
 
     /// Takes a link down or up.
     fn set_state(&self, link: LinkId, state: State) -> anyhow::Result<()>;
+
+    /// How long a packet that came now would wait before each link; the longer of both ways.
+    fn waits(&self) -> anyhow::Result<Vec<(LinkId, Duration)>>;
 
     /// What the links have done so far.
     fn links(&self) -> anyhow::Result<Vec<LinkState>>;

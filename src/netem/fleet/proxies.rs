@@ -10,6 +10,7 @@ use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Forwarders, one per link.
 #[derive(Debug)]
@@ -119,6 +120,10 @@ impl Place for Proxies {
         Ok(())
     }
 
+    fn waits(&self) -> anyhow::Result<Vec<(LinkId, Duration)>> {
+        Ok(self.laid.iter().map(|laid| (laid.link, laid.handle.backlog())).collect())
+    }
+
     fn links(&self) -> anyhow::Result<Vec<LinkState>> {
         let state = |laid: &Laid| {
             let report = laid.handle.report();
@@ -126,7 +131,7 @@ impl Place for Proxies {
                 Way::Forward => (report.forward, report.reverse),
                 Way::Reverse => (report.reverse, report.forward),
             };
-            LinkState { link: laid.link, down, up, waits: laid.handle.backlog() }
+            LinkState { link: laid.link, down, up }
         };
         Ok(self.laid.iter().map(state).collect())
     }

@@ -228,8 +228,8 @@ impl<'a> Fleet<'a> {
     }
 
     fn sample_queues(&mut self, now: Duration) -> anyhow::Result<()> {
-        for state in self.place.links()? {
-            self.queues.entry(state.link).or_default().push(QueueSample { at: now, waits: state.waits });
+        for (link, waits) in self.place.waits()? {
+            self.queues.entry(link).or_default().push(QueueSample { at: now, waits });
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::process::Process;
 use super::spec::{LinkSpec, Medium, MediumChoice, Plan, Reach, Spec, link_address, node_address};
 use super::sys;
 use super::ways::Ways;
-use crate::model::{Direction, Key, Lanes, Link, Way};
+use crate::model::{Direction, Key, Lanes, Way};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -187,7 +187,7 @@ fn ways(seed: u64, number: usize, link: &LinkSpec) -> Ways {
     let number = u32::try_from(number).expect("links were counted against their limit");
     let lanes = |way, config: &Direction| {
         let key = Key::new(seed, number, way);
-        Lanes::new(key, Link::new(key, config.clone()), link.sharing)
+        Lanes::new(key, config.clone(), link.sharing)
     };
     Ways::new([lanes(Way::Forward, &link.forward), lanes(Way::Reverse, &link.reverse)])
 }

@@ -132,9 +132,9 @@ impl Handle {
     ///
     /// When the engine has stopped.
     pub fn backlogs(&self) -> Result<Vec<Duration>, LabError> {
-        let state = self.state()?;
+        let mut state = self.state()?;
         let now = self.now();
-        Ok(state.links.iter().map(|ways| ways.backlog(now)).collect())
+        Ok(state.links.iter_mut().map(|ways| ways.backlog(now)).collect())
     }
 
     /// Starts the account of lateness anew, so that a measurement has its own.

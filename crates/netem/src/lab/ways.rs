@@ -48,8 +48,8 @@ impl Ways {
     }
 
     /// How long a packet that came now would wait before a bottleneck; the longer of both ways.
-    pub(super) fn backlog(&self, now: Duration) -> Duration {
-        self.links.iter().map(|link| link.backlog(now)).max().unwrap_or_default()
+    pub(super) fn backlog(&mut self, now: Duration) -> Duration {
+        self.links.iter_mut().map(|link| link.backlog(now)).max().unwrap_or_default()
     }
 
     fn apply(&mut self, now: Duration) {
@@ -66,13 +66,13 @@ impl Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Direction, Key, Link, Sharing};
+    use crate::model::{Direction, Key, Sharing};
 
     #[test]
     fn a_link_is_up_when_nobody_wants_it_down() {
         let link = |way| {
             let key = Key::new(1, 0, way);
-            Lanes::new(key, Link::new(key, Direction::default()), Sharing::All)
+            Lanes::new(key, Direction::default(), Sharing::All)
         };
         let mut ways = Ways::new([link(Way::Forward), link(Way::Reverse)]);
         let states = |ways: &Ways| ways.links.each_ref().map(Lanes::state);

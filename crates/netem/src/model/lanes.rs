@@ -1,8 +1,8 @@
 //! Many links that an engine sees as one: behind one address each connection has a link of its own.
 
-use super::link::{Counters, Link, Token, Verdict};
-use super::{Direction, Key, Program, State};
-use std::collections::BTreeMap;
+use super::line::Line;
+use super::{Counters, Direction, Key, Program, State, Token, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Connections with a link of their own; those that come on top share one.
@@ -26,15 +26,20 @@ pub enum Sharing {
     Connection,
 }
 
-/// One direction of a link, or of a link per connection. Pure, as [`Link`].
+/// One direction of a link, or of a link per connection. Pure, as [`Link`](super::Link).
 #[derive(Debug, Clone)]
 pub(crate) struct Lanes {
     key: Key,
     sharing: Sharing,
     /// For packets of no known connection.
-    common: Link,
+    common: Line,
     /// By connection.
-    own: BTreeMap<u64, Link>,
+    own: BTreeMap<u64, Line>,
+    /// Those of them with a queue, and some that had one: an engine stands still while queues are looked at, and
+    /// thousands of connections have none.
+    queued: BTreeSet<u64>,
+    /// What all of them have done.
+    counters: Counters,
     /// Whether short ids have passed.
     is_ambiguous: bool,
 }
@@ -58,9 +63,17 @@ pub(crate) struct Delivery {
 }
 
 impl Lanes {
-    /// Links that are up.
-    pub(crate) const fn new(key: Key, link: Link, sharing: Sharing) -> Self {
-        Self { key, sharing, common: link, own: BTreeMap::new(), is_ambiguous: false }
+    /// Links that are up under the conditions of `config`.
+    pub(crate) fn new(key: Key, config: Direction, sharing: Sharing) -> Self {
+        Self {
+            key,
+            sharing,
+            common: Line::new(key, config),
+            own: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            counters: Counters::default(),
+            is_ambiguous: false,
+        }
     }
 
     /// What becomes of the next packet, which comes at `now`, carries `datagram` over UDP and has `bytes` with its IP
@@ -70,7 +83,11 @@ impl Lanes {
             Sharing::All => None,
             Sharing::Connection => self.connection(datagram),
         };
-        match self.link(connection).offer(now, bytes) {
+        let (line, counters) = self.line(connection);
+        let verdict = line.offer(now, bytes, counters);
+        let waits = line.backlog(now) > Duration::ZERO;
+        self.queued.extend(connection.filter(|_| waits));
+        match verdict {
             Verdict::Drop(_) => None,
             Verdict::Deliver { at, copy, queued: _, token } => {
                 Some(Delivery { at, copy, ticket: Ticket { connection, token } })
@@ -78,41 +95,46 @@ impl Lanes {
         }
     }
 
-    /// As [`Link::arrives`].
+    /// As [`Link::arrives`](super::Link::arrives).
     pub(crate) fn arrives(&mut self, due: Duration, ticket: Ticket) -> bool {
-        self.link(ticket.connection).arrives(due, ticket.token)
+        let (line, counters) = self.line(ticket.connection);
+        line.arrives(due, ticket.token, counters)
     }
 
-    /// As [`Link::set`], of all of them and those to come.
+    /// As [`Link::set`](super::Link::set), of all of them and those to come.
     pub(crate) fn set(&mut self, now: Duration, config: &Direction) {
-        self.all_mut().for_each(|link| link.set(now, config.clone()));
+        self.all_mut().for_each(|line| line.set(now, config.clone()));
     }
 
-    /// As [`Link::set_state`], likewise.
+    /// As [`Link::set_state`](super::Link::set_state), likewise.
     pub(crate) fn set_state(&mut self, now: Duration, state: State) {
-        self.all_mut().for_each(|link| link.set_state(now, state));
+        self.all_mut().for_each(|line| line.set_state(now, state));
     }
 
-    /// As [`Link::run_program`], likewise.
+    /// As [`Link::run_program`](super::Link::run_program), likewise.
     pub(crate) fn run_program(&mut self, now: Duration, program: &Program) {
-        self.all_mut().for_each(|link| link.run_program(now, program.clone()));
+        self.all_mut().for_each(|line| line.run_program(now, program.clone()));
     }
 
-    /// As [`Link::backlog`], where it is longest.
-    pub(crate) fn backlog(&self, now: Duration) -> Duration {
-        self.all().map(|link| link.backlog(now)).max().unwrap_or_default()
+    /// As [`Link::backlog`](super::Link::backlog), where it is longest.
+    pub(crate) fn backlog(&mut self, now: Duration) -> Duration {
+        let mut longest = self.common.backlog(now);
+        self.queued.retain(|connection| {
+            let waits = self.own.get(connection).map_or(Duration::ZERO, |line| line.backlog(now));
+            longest = longest.max(waits);
+            waits > Duration::ZERO
+        });
+        longest
     }
 
     /// What all of them have done.
-    pub(crate) fn counters(&self) -> Counters {
-        let mut sum = Counters::default();
-        self.all().for_each(|link| sum.absorb(&link.counters()));
-        sum
+    pub(crate) const fn counters(&self) -> Counters {
+        self.counters
     }
 
-    fn link(&mut self, connection: Option<u64>) -> &mut Link {
+    fn line(&mut self, connection: Option<u64>) -> (&mut Line, &mut Counters) {
         let own = connection.and_then(|connection| self.own.get_mut(&connection));
-        own.unwrap_or(&mut self.common)
+        (own.unwrap_or(&mut self.common), &mut self.counters)
     }
 
     /// The connection of a datagram, if it has a link of its own; one that begins is given one.
@@ -136,11 +158,7 @@ impl Lanes {
         Some(connection)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Link> {
-        std::iter::once(&self.common).chain(self.own.values())
-    }
-
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Line> {
         std::iter::once(&mut self.common).chain(self.own.values_mut())
     }
 
@@ -184,7 +202,7 @@ mod tests {
     }
 
     fn lanes(sharing: Sharing) -> Lanes {
-        Lanes::new(KEY, Link::new(KEY, megabit()), sharing)
+        Lanes::new(KEY, megabit(), sharing)
     }
 
     fn handshake(id: u8) -> Vec<u8> {
@@ -216,6 +234,22 @@ mod tests {
 
     fn all_packets(packets: u64) -> crate::model::Tally {
         crate::model::Tally { packets, bytes: packets * BYTES as u64 }
+    }
+
+    #[test]
+    fn a_look_at_the_queues_passes_over_those_who_have_none() {
+        let ms = Duration::from_millis;
+        let mut lanes = Lanes::new(KEY, Direction::delayed(Span::from_millis(5)), Sharing::Connection);
+        (0..=255).for_each(|id| assert_eq!(arrives(&mut lanes, 0, &handshake(id)), Some(5)));
+        assert_eq!((lanes.own.len(), lanes.queued.len()), (256, 0), "no bottleneck");
+        lanes.set(ms(10), &megabit());
+        for id in [1, 1, 2] {
+            arrives(&mut lanes, 10, &handshake(id)).expect("it is up");
+        }
+        assert_eq!((lanes.backlog(ms(15)), lanes.queued.len()), (ms(15), 2));
+        assert_eq!((lanes.backlog(ms(20)), lanes.queued.len()), (ms(10), 1));
+        assert_eq!((lanes.backlog(ms(30)), lanes.queued.len()), (ms(0), 0));
+        assert_eq!(lanes.counters().delivered, all_packets(259));
     }
 
     #[test]
@@ -253,7 +287,7 @@ mod tests {
     #[test]
     fn each_link_makes_choices_of_its_own() {
         let lossy = Direction::default().with_loss(crate::model::Loss::Random(crate::model::Ratio::percent(50)));
-        let mut lanes = Lanes::new(KEY, Link::new(KEY, lossy), Sharing::Connection);
+        let mut lanes = Lanes::new(KEY, lossy, Sharing::Connection);
         let mut fates = |id| {
             lanes.offer(Duration::ZERO, &handshake(id), BYTES);
             (0..64).map(|_| lanes.offer(Duration::ZERO, &short(id), BYTES).is_some()).collect::<Vec<_>>()

@@ -6,8 +6,10 @@
 
 mod bottleneck;
 mod config;
+mod counters;
 mod draw;
 mod lanes;
+mod line;
 mod link;
 mod loss;
 mod program;
@@ -15,11 +17,12 @@ mod trace;
 mod units;
 
 pub use config::{Bottleneck, Capacity, Direction, GilbertElliott, Jitter, Loss, Reorder, State, Way};
+pub use counters::{Counters, Dropped, Tally};
 pub use draw::Key;
 pub(crate) use draw::Sequence;
 pub use lanes::Sharing;
 pub(crate) use lanes::{Delivery, Lanes, Ticket};
-pub use link::{Counters, Dropped, Link, Reason, Tally, Token, Verdict};
+pub use link::{Link, Reason, Token, Verdict};
 pub use program::{Change, Program, Step};
 pub use trace::{OPPORTUNITIES_MAX, OPPORTUNITY_BYTES, Trace, TraceError};
 pub use units::{Queue, Rate, Ratio, Span, UnitError};

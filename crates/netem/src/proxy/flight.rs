@@ -107,11 +107,11 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Direction, Key, Lanes, Link, Sharing};
+    use crate::model::{Direction, Key, Lanes, Sharing};
 
     fn ticket() -> Ticket {
         let key = Key::new(0, 0, Way::Forward);
-        let mut lanes = Lanes::new(key, Link::new(key, Direction::default()), Sharing::All);
+        let mut lanes = Lanes::new(key, Direction::default(), Sharing::All);
         lanes.offer(Duration::ZERO, &[], 1).expect("a perfect wire").ticket
     }
 

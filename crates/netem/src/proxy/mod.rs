@@ -42,7 +42,7 @@ pub use handle::{Handle, Report, Tally};
 pub(crate) use port::{Batch, Port, datagrams};
 pub(crate) use wait::{Precise, until_ready};
 
-use crate::model::{Direction, Key, Lanes, Link, Sharing, Span, Way};
+use crate::model::{Direction, Key, Lanes, Sharing, Span, Way};
 use crate::priority::Priority;
 use handle::Shared;
 use std::io;
@@ -140,7 +140,7 @@ impl Proxy {
         let Config { forward, reverse, seed, link, sharing, clients_max, client_idle, priority } = config;
         let lanes = |way, config| {
             let key = Key::new(seed, link, way);
-            Lanes::new(key, Link::new(key, config), sharing)
+            Lanes::new(key, config, sharing)
         };
         let shared = Shared::new(lanes(Way::Forward, forward), lanes(Way::Reverse, reverse));
         let worker = Worker::new(port, to, (clients_max, client_idle.get()), Arc::clone(&shared));

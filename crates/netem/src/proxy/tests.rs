@@ -1,7 +1,7 @@
 //! The proxy between real sockets: what arrives, not when.
 
 use super::*;
-use crate::model::{Bottleneck, Capacity, Change};
+use crate::model::{Bottleneck, Capacity, Change, Link};
 use crate::model::{Loss, Program, Queue, Rate, Ratio, State, Step};
 use crate::priority::Raised;
 use std::net::UdpSocket;

@@ -1,7 +1,7 @@
 //! Links against closed forms.
 
 use super::*;
-use crate::model::{Bottleneck, Queue, Rate, Ratio, Span, Step, Trace, Way};
+use crate::model::{Bottleneck, Capacity, Change, Dropped, Queue, Rate, Ratio, Reorder, Span, Step, Tally, Trace, Way};
 use crate::model::{GilbertElliott, Loss};
 use proptest::prelude::*;
 use std::sync::Arc;
