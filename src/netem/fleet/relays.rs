@@ -75,6 +75,8 @@ impl Relay {
         let config = self.config(scenario, self.at.unwrap_or_else(|| place.listen()), &peers, folder)?;
         let config = folder.write(&format!("{name}.toml"), config.as_bytes())?;
         let mut command = folder.sluice(&name)?;
+        // The allocator's huge pages tell memory to 2 MiB, which is what some scenarios allow a relay to grow by.
+        command.env("MIMALLOC_ALLOW_THP", "0");
         command.args(["relay", "--config"]).arg(config).args(["--log-format", "json"]);
         self.process = Some(place.spawn(self.node, command)?);
         Ok(())

@@ -115,6 +115,11 @@ impl Batch {
         Self { storage: vec![1; BATCH_SIZE * STRIDE], metas: [RecvMeta::default(); BATCH_SIZE], count: 0 }
     }
 
+    /// Whether more may wait than there was room for.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.count == BATCH_SIZE
+    }
+
     /// Messages received, each with one or more datagrams of `stride` bytes.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (&RecvMeta, &[u8])> {
         let slots = self.storage.chunks_exact(STRIDE);

@@ -52,6 +52,8 @@ struct Pace {
     /// Packets that came and left since the time beside it.
     moved: u32,
     since: Duration,
+    /// Whether the latest turn left messages unread.
+    is_behind: bool,
     /// When clients were last swept.
     swept: Duration,
     /// When CPU time was last accounted for.
@@ -105,6 +107,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock_politely();
         self.send_due(&mut state);
+        self.pace.is_behind = false;
         if ready.first() == Some(&true) {
             self.listen.receive(batch)?;
             self.take_from_clients(batch, &mut state);
@@ -131,6 +134,7 @@ impl Worker {
 
     fn take_from_clients(&mut self, batch: &Batch, state: &mut Conditions) {
         let stamps = self.shared.clock().stamps();
+        self.pace.is_behind |= batch.is_full();
         for (meta, message) in batch.messages() {
             let at = self.arrival(Way::Forward, stamps.time(meta.timestamp));
             match self.clients.find(meta.addr, meta.dst_ip, at) {
@@ -148,6 +152,7 @@ impl Worker {
         let Some(client) = self.clients.get(id) else { return Ok(()) };
         client.port.receive(batch)?;
         let stamps = self.shared.clock().stamps();
+        self.pace.is_behind |= batch.is_full();
         for (meta, message) in batch.messages() {
             if (meta.addr.ip(), meta.addr.port()) != (self.to.ip(), self.to.port()) {
                 state.tally.foreign += datagrams(meta, message).count() as u64;
@@ -225,9 +230,9 @@ impl Worker {
         self.pace.left = now;
     }
 
-    /// Lets packets gather where they are dense.
+    /// Lets packets gather where they are dense, unless they have gathered already.
     fn rest(&mut self) {
-        if self.pace.moved < CROWD {
+        if self.pace.moved < CROWD || self.pace.is_behind {
             return;
         }
         let clock = self.shared.clock();

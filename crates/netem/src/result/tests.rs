@@ -157,6 +157,17 @@ fn changes_are_measured_from_their_time() {
 }
 
 #[test]
+fn latency_before_a_change_counts_from_when_all_have_joined() {
+    let ramp = "[node.crowd]\nrole = 'viewers'\ncount = 9\nramp = '6s'\n[[link]]\nbetween = ['edge', 'crowd']\n";
+    let expect = "[expect.viewers]\nsince = '10s'\nlatency_change = '5% or 1ms'\n";
+    // Joins are work, too: slowest while they go on, fastest until the change.
+    let slower = |n: u64| Some(if n < 60 { 70 } else { 60 + n / 100 * 5 });
+    let steady = scenario(&format!("{ramp}[expect]\n{expect}"));
+    let report = Report::new(&steady, &evidence(vec![viewing(0, slower)], Vec::new()));
+    assert_eq!(verdict(&report, "latency_change").seen, "5.0 ms");
+}
+
+#[test]
 fn queues_are_given_time_to_settle() {
     let more = "[[at]]\nt = '10s'\ndo = 'set'\nlink = 'origin-edge'\nrate = '6M'\n\
         [expect.origin-edge]\nsince = '2s'\nsettle = '8s'\nqueue_p99 = '100ms'\n";

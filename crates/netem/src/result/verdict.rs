@@ -145,7 +145,9 @@ impl Judge<'_> {
 
     fn latency_change(&self, expectation: &Expectation) -> Option<Measured> {
         let since = self.since(expectation)?;
+        let settled = self.settled(since);
         let latencies = self.seen(expectation.scope)?.into_iter().flat_map(|seen| seen.latencies.iter().copied());
+        let latencies = latencies.filter(|(at, _)| *at >= settled);
         let (before, after): (Vec<_>, Vec<_>) = latencies.partition(|(at, _)| *at < since);
         let p99 = |of: Vec<(Duration, Duration)>| {
             let mut late: Vec<Duration> = of.into_iter().map(|(_, late)| late).collect();
@@ -234,6 +236,15 @@ impl Judge<'_> {
         });
         let first_event = self.scenario.events.first().map(|event| event.at);
         expectation.since.or(first_event).or_else(|| joins.max())
+    }
+
+    /// From when on those were there who joined before `since`: with half of a crowd a relay has half of its work.
+    fn settled(&self, since: Duration) -> Duration {
+        let joined = self.scenario.nodes.iter().filter_map(|node| match &node.role {
+            Role::Viewers(viewers) => Some(viewers.join + viewers.ramp),
+            Role::Origin | Role::Edge | Role::Publisher(_) => None,
+        });
+        joined.filter(|joined| *joined < since).max().unwrap_or_default()
     }
 }
 

@@ -209,7 +209,12 @@ pub const FIGURES: [Spec; 24] = [
     at_most("latency_p50", Figure::LatencyP50, Unit::Time, "from publishing to arrival of video, median"),
     at_most("latency_p99", Figure::LatencyP99, Unit::Time, "the same, 99th percentile"),
     at_most("added_latency_p99", Figure::AddedLatencyP99, Unit::Time, "the same less the delays of the path"),
-    at_most("latency_change", Figure::LatencyChange, Unit::TimeChange, "growth of `latency_p99` after `since`"),
+    at_most(
+        "latency_change",
+        Figure::LatencyChange,
+        Unit::TimeChange,
+        "growth of `latency_p99` after `since`; before it counts from when all of a crowd have joined",
+    ),
     at_most("join_p50", Figure::JoinP50, Unit::Time, "from dialling to the first object, median"),
     at_most("join_p99", Figure::JoinP99, Unit::Time, "the same, 99th percentile"),
     at_least("joined", Figure::Joined, Unit::Share, "share of viewers that got something"),
