@@ -27,7 +27,7 @@ const STREAM_RATE: u64 = 4_000_000;
 const TRUNK_RATE: u64 = 20_000_000;
 /// A server only answers.
 const NO_RACE: Race = Race { attempts: 1, after: Duration::ZERO };
-const RACE: Race = Race { attempts: 5, after: Duration::from_millis(500) };
+const RACE: Race = Race { attempts: 5, after: Duration::from_millis(300) };
 
 /// Congestion controller of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
