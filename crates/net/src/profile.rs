@@ -27,7 +27,8 @@ const STREAM_RATE: u64 = 4_000_000;
 const TRUNK_RATE: u64 = 20_000_000;
 /// A server only answers.
 const NO_RACE: Race = Race { attempts: 1, after: Duration::ZERO };
-const RACE: Race = Race { attempts: 5, after: Duration::from_millis(300) };
+/// The first rival comes a little after the first probe, whose answer a short path has brought by then.
+const RACE: Race = Race { attempts: 5, after: Duration::from_millis(320) };
 
 /// Congestion controller of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
