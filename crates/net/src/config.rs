@@ -18,7 +18,6 @@ pub struct ShardConfig {
     /// Makes connection ids and transport randomness replay; `None` seeds from the operating system.
     pub seed: Option<u64>,
     /// Shortest time between turns of a busy loop, one wake-up for all that comes meanwhile; an idle one answers at once.
-    /// At 500 viewers 4 ms cost 9 % less per Gbit than 2 ms, and frames leave no later.
     pub tick: Duration,
     /// A handshake that takes longer is given up, and a dial with all its attempts.
     pub handshake_timeout: Duration,
