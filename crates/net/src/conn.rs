@@ -1,5 +1,6 @@
 //! One connection as the loop sees it: quinn-proto's state, and what decides when it is visited.
 
+use crate::congestion;
 use crate::idle::idle_timeout;
 use crate::incoming::Source;
 use crate::port::Leg;
@@ -131,9 +132,18 @@ impl Conn {
         if !self.is_open() {
             return;
         }
+        if self.times.pulse.wants_news(now) {
+            match congestion::flight(self.quic.congestion_state()) {
+                Some(flight) => flight.news().into_iter().for_each(|news| self.times.pulse.on_news(news, self.quic.rtt())),
+                None => self.times.pulse.on_no_news(),
+            }
+        }
         match self.times.pulse.take_ask(now) {
             None => {}
-            Some(Ask::Ping) => self.quic.ping(),
+            Some(Ask::Ping) => {
+                congestion::lend(self.quic.congestion_state());
+                self.quic.ping();
+            }
             Some(Ask::Probe) => self.ring_early(self.times.pulse.heard()),
         }
     }

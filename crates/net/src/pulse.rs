@@ -1,11 +1,14 @@
 //! What a peer's silence means, and what is done about it.
 //!
 //! QUIC's probe timeout doubles while a path is gone, so that after two seconds of nothing the next probe may be two
-//! seconds away. Three rules end a hole soon after the path is back, without a packet more while it works:
+//! seconds away. Four rules end a hole soon after the path is back, without a packet more while it works:
 //! - an end that was getting media and hears nothing sends a PING at a steady pace, not a doubling one;
+//! - so does an end whose words get no ACK, whatever else it hears, if it has dialled (the other side may have begun
+//!   anew at the same address, and know nothing) or answers what was asked just now;
 //! - an end that hears its peer again, and has written meanwhile, sends a probe at once: its ACK tells what was lost;
 //! - an end that has dialled and hears nothing after the handshake, or only the peer's part of it, says its own again.
 
+use crate::congestion::News;
 use quinn_proto::Side;
 use std::time::{Duration, Instant};
 
@@ -58,13 +61,37 @@ pub(crate) enum Ask {
     Probe,
 }
 
+/// What the peer may not have got.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    /// Since when no ACK has come of anything new.
+    since: Instant,
+    /// When to ask for one.
+    late: Instant,
+    /// When something was written last.
+    wrote: Instant,
+}
+
+impl Owed {
+    /// Until when to ask.
+    fn until(&self, dialled: bool, fed: Instant) -> Instant {
+        self.late.max(if dialled { self.since + PATIENCE } else { fed + OPENING })
+    }
+}
+
 /// When one connection heard, got and asked.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     heard: Instant,
-    /// Until when silence is a reason to ask.
-    until: Instant,
+    /// Whether we have dialled.
+    dialled: bool,
+    /// When stream data came last, or the handshake was over.
+    fed: Instant,
+    /// For how long after that silence is a reason to ask.
+    patience: Duration,
     asked: Instant,
+    /// What we wrote and have no ACK of.
+    owed: Option<Owed>,
     /// When the handshake was over, and how often was asked since without an answer; `None`: the peer has been heard.
     opening: Option<(Instant, u32)>,
     /// Since when something of ours waits for a sign of the peer.
@@ -73,13 +100,15 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { heard: now, until: now, asked: now, opening: None, waits: None }
+        let patience = Duration::ZERO;
+        Self { heard: now, dialled: false, fed: now, patience, asked: now, owed: None, opening: None, waits: None }
     }
 
     /// The handshake is over here. Whoever dialled cannot know yet whether the other side got the end of it.
     pub(crate) fn on_open(&mut self, now: Instant, side: Side) {
-        self.until = now + OPENING;
-        self.opening = side.is_client().then_some((now, 0));
+        self.dialled = side.is_client();
+        (self.fed, self.patience) = (now, OPENING);
+        self.opening = self.dialled.then_some((now, 0));
     }
 
     /// A datagram came, over a path of this round trip.
@@ -94,8 +123,8 @@ impl Pulse {
     }
 
     /// Stream data came.
-    pub(crate) fn on_fed(&mut self, now: Instant) {
-        self.until = now + PATIENCE;
+    pub(crate) const fn on_fed(&mut self, now: Instant) {
+        (self.fed, self.patience) = (now, PATIENCE);
     }
 
     /// When a datagram came last.
@@ -103,20 +132,60 @@ impl Pulse {
         self.heard
     }
 
-    /// The app wrote.
-    pub(crate) fn on_write(&mut self, now: Instant) {
+    /// The app wrote, to a path of this round trip.
+    pub(crate) fn on_write(&mut self, now: Instant, rtt: Duration) {
         self.waits.get_or_insert(now);
+        match &mut self.owed {
+            Some(owed) => owed.wrote = now,
+            None if self.dialled || now < self.fed + OPENING => {
+                self.owed = Some(Owed { since: now, late: now + late(rtt), wrote: now });
+            }
+            None => {}
+        }
+    }
+
+    /// Whether it is time to look what the peer has got.
+    pub(crate) fn wants_news(&mut self, now: Instant) -> bool {
+        let (dialled, fed) = (self.dialled, self.fed);
+        self.owed.take_if(|owed| now > owed.until(dialled, fed));
+        self.owed.is_some_and(|owed| owed.late <= now)
+    }
+
+    /// Nobody tells what the peer has got.
+    pub(crate) const fn on_no_news(&mut self) {
+        self.owed = None;
+    }
+
+    /// What the peer has got, over a path of this round trip.
+    pub(crate) fn on_news(&mut self, news: News, rtt: Duration) {
+        let Some(owed) = self.owed.filter(|owed| owed.since < news.at) else { return };
+        self.owed = (news.more || owed.wrote > news.at).then(|| {
+            let since = if news.more { news.at } else { owed.wrote };
+            Owed { since, late: since + late(rtt), ..owed }
+        });
     }
 
     /// When to ask next.
     pub(crate) fn ask_at(&self) -> Option<Instant> {
-        let at = match self.opening {
+        let silence = self.next_for_silence();
+        let silence = Some(silence).filter(|at| *at <= self.fed + self.patience);
+        let owed = self.owed.filter(|_| self.opening.is_none()).and_then(|owed| {
+            let at = owed.late.max(self.asked + self.pace());
+            (at <= owed.until(self.dialled, self.fed)).then_some(at)
+        });
+        silence.into_iter().chain(owed).min()
+    }
+
+    fn next_for_silence(&self) -> Instant {
+        match self.opening {
             // What is repeated is larger than a PING: as often as a probe timeout of one pace says.
             Some((since, unanswered)) => since + PACE * ((1 << unanswered.min(8)) * 2 - 1),
-            None if self.asked >= self.heard + PACE * 2 => self.asked + URGENT_PACE,
-            None => self.heard.max(self.asked) + PACE,
-        };
-        (at <= self.until).then_some(at)
+            None => (self.asked + self.pace()).max(self.heard + PACE),
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        if self.asked >= self.heard + PACE * 2 { URGENT_PACE } else { PACE }
     }
 
     /// Whether to ask now, and how; the next time is one pace away then, or twice as far as this one.
@@ -133,6 +202,11 @@ impl Pulse {
     }
 }
 
+/// How long an ACK may take: a round trip, what delays ACKs, and what a probe timeout would allow for jitter.
+const fn late(rtt: Duration) -> Duration {
+    rtt.saturating_mul(2).saturating_add(PACE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,8 +220,8 @@ mod tests {
         let mut pulse = Pulse::new(start);
         assert_eq!(pulse.on_heard(start + 3 * SILENCE, Header::Short, RTT), Heard::Still, "nothing was written");
         let wrote = start + 4 * SILENCE;
-        pulse.on_write(wrote);
-        pulse.on_write(wrote + SILENCE);
+        pulse.on_write(wrote, RTT);
+        pulse.on_write(wrote + SILENCE, RTT);
         assert_eq!(pulse.on_heard(wrote + 2 * SILENCE, Header::Short, RTT), Heard::Again(2 * SILENCE));
         assert_eq!(pulse.on_heard(wrote + 4 * SILENCE, Header::Short, RTT), Heard::Still);
     }
@@ -158,10 +232,10 @@ mod tests {
         let mut pulse = Pulse::new(start);
         // Whoever writes seldom hears seldom.
         let wrote = start + 5 * SILENCE;
-        pulse.on_write(wrote);
+        pulse.on_write(wrote, RTT);
         assert_eq!(pulse.on_heard(wrote + RTT, Header::Short, RTT), Heard::Still);
         let far = 3 * SILENCE;
-        pulse.on_write(wrote + far);
+        pulse.on_write(wrote + far, RTT);
         assert_eq!(pulse.on_heard(wrote + far * 2, Header::Short, far), Heard::Still);
     }
 

@@ -23,6 +23,7 @@
 //! allocation: a few additions per acknowledged packet, the rest once per round trip.
 
 mod base;
+mod flight;
 mod growth;
 mod live;
 mod noise;
@@ -32,6 +33,7 @@ mod round;
 mod tests;
 mod train;
 
+pub(crate) use flight::{Flight, News};
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};
 use round::{Ack, Demand};
@@ -48,41 +50,72 @@ pub(crate) struct LiveConfig {
 
 impl ControllerFactory for LiveConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Live(live::Live::new(now, u64::from(current_mtu), self.first_rate), u64::from(current_mtu)))
+        let mtu = u64::from(current_mtu);
+        Box::new(Live { live: live::Live::new(now, mtu, self.first_rate), flight: Flight::default(), first_mtu: mtu, mtu })
     }
 }
 
-/// The controller as quinn-proto sees it, with the MTU that it began with.
+/// The controller as quinn-proto sees it.
 #[derive(Debug, Clone)]
-struct Live(live::Live, u64);
+struct Live {
+    live: live::Live,
+    flight: Flight,
+    first_mtu: u64,
+    mtu: u64,
+}
+
+/// The controller of a connection, if it is [`Live`]: a copy, since quinn-proto shows its controller as any.
+fn copy_of(controller: &dyn Controller) -> Option<Live> {
+    controller.clone_box().into_any().downcast().ok().map(|live| *live)
+}
+
+/// What is in flight; `None` with another controller than [`Live`].
+pub(crate) fn flight(controller: &dyn Controller) -> Option<Flight> {
+    copy_of(controller).map(|live| live.flight)
+}
+
+/// Lets one packet pass although the window may be full, as a probe does (RFC 9002 7.5). Nothing with another
+/// controller than [`Live`].
+pub(crate) fn lend(controller: &dyn Controller) {
+    if let Some(live) = copy_of(controller) {
+        live.flight.lend(live.live.window(), live.mtu);
+    }
+}
 
 impl Controller for Live {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.flight.on_sent(bytes);
+    }
+
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         let demand = if app_limited { Demand::Met } else { Demand::More };
-        self.0.on_ack(&Ack { now, sent, bytes, demand, smoothed: rtt.get() });
+        self.live.on_ack(&Ack { now, sent, bytes, demand, smoothed: rtt.get() });
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest_acked: Option<u64>) {
-        self.0.end_batch(now, in_flight);
+        self.flight.on_acks(now, in_flight);
+        self.live.end_batch(now, in_flight);
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+        self.flight.on_lost(lost_bytes);
         if is_persistent_congestion {
-            self.0.on_blackout(now);
+            self.live.on_blackout(now);
         } else if lost_bytes == 0 {
             // quinn-proto's way to say ECN.
-            self.0.on_mark();
+            self.live.on_mark();
         } else {
-            self.0.on_lost(sent, lost_bytes);
+            self.live.on_lost(sent, lost_bytes);
         }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.0.set_mtu(u64::from(new_mtu));
+        self.mtu = u64::from(new_mtu);
+        self.live.set_mtu(self.mtu);
     }
 
     fn window(&self) -> u64 {
-        self.0.window()
+        self.live.window() + self.flight.loan()
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -90,7 +123,7 @@ impl Controller for Live {
     }
 
     fn initial_window(&self) -> u64 {
-        live::INITIAL_PACKETS * self.1
+        live::INITIAL_PACKETS * self.first_mtu
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -112,7 +112,7 @@ impl<S: Socket> Core<S> {
         let tally = sink.tally();
         if tally.bytes > 0 {
             conn.held.on_write(now);
-            conn.times.pulse.on_write(now);
+            conn.times.pulse.on_write(now, conn.quic.rtt());
         }
         conn.marks.take(Marks::REFUSED);
         if tally.blocked {

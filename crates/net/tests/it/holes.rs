@@ -6,7 +6,7 @@ use crate::support::world::{VirtualShard, World};
 use crate::virtual_time::{ALPN, CLIENT, SECOND, SERVER, bytes, connected, pair, server_port};
 use sluice_moqt::transport::{CloseReason, Dir, SessionId};
 use sluice_net::tls::{ClientTls, Roots};
-use sluice_net::{PortConfig, TransportProfile};
+use sluice_net::{NodeKey, PortConfig, ShardConfig, TransportProfile};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -137,9 +137,9 @@ fn media_flows_again_soon_after_a_hole_in_the_path() {
 }
 
 /// Frames of 16 Mbit/s, each on a stream of its own.
-fn send_frames(world: &mut World, session: SessionId, frames: usize) {
+fn send_frames(world: &mut World, shard: usize, session: SessionId, frames: usize) {
     for _ in 0..frames {
-        world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(40_000) }));
+        world.with(shard, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(40_000) }));
         world.run_for(20 * MS);
     }
 }
@@ -152,9 +152,9 @@ fn received(shards: &[VirtualShard]) -> usize {
 fn a_window_full_of_lost_packets_does_not_keep_media_back() {
     let mut world = pair(1, TestApp::default(), TestApp::default());
     let session = world.app(0).session().unwrap();
-    send_frames(&mut world, session, 100);
+    send_frames(&mut world, 0, session, 100);
     world.net.go_dark();
-    send_frames(&mut world, session, 100);
+    send_frames(&mut world, 0, session, 100);
     let before = received(&world.shards);
     world.net.come_back();
     assert!(world.run_until(SECOND / 5, |shards| received(shards) > before));
@@ -163,4 +163,45 @@ fn a_window_full_of_lost_packets_does_not_keep_media_back() {
     assert!(world.run_until(SECOND * 2, |shards| received(shards) == sent), "{}", received(&world.shards));
     let rtt = world.app(0).stats.last().unwrap().rtt;
     assert!(rtt < 30 * MS, "{rtt:?}");
+}
+
+/// Pings tell that the peer is there, and not what it has got: the next probe would come a quarter of a second later.
+#[test]
+fn an_answer_that_was_lost_goes_again_soon_though_the_peer_is_heard() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    let (server, client) = (world.app(0).session().unwrap(), world.app(1).session().unwrap());
+    world.with(1, |app| app.act(client, Act::Open { dir: Dir::Uni, data: bytes(100) }));
+    world.run_for(SECOND / 10);
+    world.net.mute(SERVER);
+    world.with(0, |app| app.act(server, Act::Open { dir: Dir::Uni, data: bytes(1000) }));
+    world.run_for(600 * MS);
+    world.net.unmute();
+    assert!(world.run_until(SECOND / 8, |shards| !shards[1].app().fins().is_empty()));
+}
+
+/// The relay began anew and knows nothing, the publisher only writes, and a full window lets no question pass.
+#[test]
+fn a_publisher_learns_soon_that_its_relay_has_begun_anew() {
+    for away in [8, 10, 12, 14, 18, 25, 40] {
+        let authority = Authority::new();
+        let mut world = World::new();
+        let config = |seed| ShardConfig { seed: Some(seed), ..ShardConfig::single(NodeKey::from_bytes([9; 32])) };
+        let port = server_port(&world, &authority, TransportProfile::viewer());
+        world.add_with(config(1), port, TestApp::default());
+        let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
+        let port = PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client());
+        world.add(1, port, TestApp::default());
+        world.with(1, |app| app.dial(1, SERVER.parse().unwrap(), ALPN, "localhost"));
+        assert!(world.run_until(SECOND, connected));
+        let client = world.app(1).session().unwrap();
+        send_frames(&mut world, 1, client, 50);
+        world.net.go_dark();
+        send_frames(&mut world, 1, client, away * 5);
+        let port = server_port(&world, &authority, TransportProfile::viewer());
+        let clock = world.clock();
+        world.shards[0] = sluice_net::Shard::new(config(2), vec![port], clock, TestApp::default()).unwrap();
+        world.net.come_back();
+        assert!(world.run_until(SECOND / 8, |shards| shards[1].app().closed().is_some()), "after {away} x 0.1 s");
+        assert_eq!(world.app(1).closed(), Some(&CloseReason::Reset));
+    }
 }

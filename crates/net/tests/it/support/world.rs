@@ -40,6 +40,8 @@ struct State {
     refuse: usize,
     /// Lose everything.
     dark: bool,
+    /// Lose everything that this one sends.
+    muted: Option<SocketAddr>,
     /// Packets still to be lost.
     lose: usize,
     /// Delays vary by so much, and packets overtake each other.
@@ -73,6 +75,15 @@ impl Net {
     /// Ends the darkness.
     pub(crate) fn come_back(&self) {
         self.0.borrow_mut().dark = false;
+    }
+
+    /// Loses everything that `addr` sends from now on, until [`Self::unmute`].
+    pub(crate) fn mute(&self, addr: &str) {
+        self.0.borrow_mut().muted = Some(addr.parse().unwrap());
+    }
+
+    pub(crate) fn unmute(&self) {
+        self.0.borrow_mut().muted = None;
     }
 
     /// Loses the next packets.
@@ -134,7 +145,7 @@ impl Socket for VirtualSocket {
         for data in transmit.contents.chunks(segment) {
             let elapsed = state.clock.elapsed();
             state.trace.push((elapsed, from, transmit.destination, data.len()));
-            if state.dark || state.lose > 0 {
+            if state.dark || state.lose > 0 || state.muted == Some(self.addr) {
                 state.lose = state.lose.saturating_sub(1);
                 continue;
             }
@@ -207,6 +218,7 @@ impl World {
             trace: Vec::new(),
             refuse: 0,
             dark: false,
+            muted: None,
             lose: 0,
             scatter: Duration::ZERO,
             max_datagram: 1500,
