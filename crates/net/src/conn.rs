@@ -77,6 +77,14 @@ pub(crate) struct Times {
     pub(crate) pulse: Pulse,
     /// When our handshake flight left last.
     pub(crate) flight: Instant,
+    /// A time at which the peer was there for sure, or the connection began: the idle timer has started no earlier.
+    pub(crate) alive: Instant,
+}
+
+impl Times {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { stats_due: now, pulse: Pulse::new(now), flight: now, alive: now }
+    }
 }
 
 pub(crate) struct Conn {
@@ -115,8 +123,9 @@ impl Conn {
     /// The handshake is over.
     pub(crate) fn on_open(&mut self, now: Instant) {
         self.phase = Phase::Open;
-        self.times.pulse.on_open(now, self.quic.side());
+        self.times.pulse.on_open(now, self.quic.side(), self.quic.rtt());
         self.times.flight = now;
+        self.times.alive = now;
         // What was repeated may be acknowledged late, and tell a round trip that contains all repetitions.
         if self.quic.rtt() > LONGEST_RTT {
             self.quic.path_changed(now);
@@ -134,7 +143,10 @@ impl Conn {
         }
         if self.times.pulse.wants_news(now) {
             match congestion::flight(self.quic.congestion_state()) {
-                Some(flight) => flight.news().into_iter().for_each(|news| self.times.pulse.on_news(news, self.quic.rtt())),
+                Some(flight) => flight.news().into_iter().for_each(|news| {
+                    self.times.alive = self.times.alive.max(news.at);
+                    self.times.pulse.on_news(news, self.quic.rtt());
+                }),
                 None => self.times.pulse.on_no_news(),
             }
         }
@@ -144,7 +156,7 @@ impl Conn {
                 congestion::lend(self.quic.congestion_state());
                 self.quic.ping();
             }
-            Some(Ask::Probe) => self.ring_early(self.times.pulse.heard()),
+            Some(Ask::Probe) => self.ring_early(),
         }
     }
 
@@ -160,11 +172,12 @@ impl Conn {
         }
     }
 
-    /// Lets quinn-proto's timers ring now, once each, of a peer that was heard last at `heard`: for the sake of the probe
-    /// timer, whose probes repeat what was not acknowledged and pass a window that is full. For the others an early ring
-    /// does not matter, but for the idle timer, which is left out.
-    pub(crate) fn ring_early(&mut self, heard: Instant) {
-        self.quic.handle_timeout(heard + idle_timeout(&self.quic, self.leg.idle_timeout) * 3 / 4);
+    /// Lets quinn-proto's timers ring now, once each: for the sake of the probe timer, whose probes repeat what was not
+    /// acknowledged and pass a window that is full. For the others an early ring does not matter, but for the idle timer,
+    /// which would end the connection: how far is reached ahead counts from when the peer was there for sure.
+    pub(crate) fn ring_early(&mut self) {
+        let idle = idle_timeout(&self.quic, self.leg.idle_timeout);
+        self.quic.handle_timeout(self.times.alive + idle * 3 / 4);
     }
 
     /// Where a peer that we dialled says its flight again, the round trip of the handshake may be the wait for a packet that
@@ -183,7 +196,9 @@ impl Conn {
     /// doubled.
     pub(crate) fn feed_after_silence(&mut self, now: Instant, event: ConnectionEvent, silence: Duration) {
         let (rtt, remote) = (self.quic.rtt(), self.quic.remote_address());
-        self.quic.handle_event(event);
+        if !self.feed_doubtful(now, event) {
+            return self.times.pulse.on_not_heard(now, silence);
+        }
         self.quic.ping();
         // A path that is new has a window of its own, and is being validated.
         if self.quic.remote_address() != remote {
@@ -192,7 +207,18 @@ impl Conn {
         if silence >= persistent(rtt) {
             self.quic.path_changed(now);
         }
-        self.ring_early(now);
+        self.ring_early();
+    }
+
+    /// Feeds a datagram that may be anybody's, or one that cannot be read yet; returns whether it was the peer's for sure.
+    pub(crate) fn feed_doubtful(&mut self, now: Instant, event: ConnectionEvent) -> bool {
+        let before = frames(&self.quic);
+        self.quic.handle_event(event);
+        let read = frames(&self.quic) != before;
+        if read {
+            self.times.alive = now;
+        }
+        read
     }
 
     /// Whether a datagram of `len` bytes that has come may wait for the next visit.
@@ -215,6 +241,12 @@ impl Conn {
         }
         count
     }
+}
+
+/// Frames of those kinds of which any packet has one, so far.
+fn frames(quic: &quinn_proto::Connection) -> u64 {
+    let rx = quic.stats().frame_rx;
+    rx.acks + rx.crypto + rx.ping + rx.stream + rx.datagram
 }
 
 /// Between two handshake flights, unless the probe timeout says otherwise: the two probes of a client are one question.

@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same after the handshake, for the first requests.
 const OPENING: Duration = Duration::from_secs(2);
 
+/// Probes for what gets no ACK: each says it again, and doubles the timeout of those to come. Then PINGs, which do not.
+const PROBES: u8 = 3;
+/// From the end of the handshake to when it is said again, at most: the round trip may be the wait for a packet that was
+/// lost.
+const LATEST: Duration = Duration::from_millis(500);
+
 /// How a datagram begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
@@ -70,6 +76,8 @@ struct Owed {
     late: Instant,
     /// When something was written last.
     wrote: Instant,
+    /// Probes since.
+    probed: u8,
 }
 
 impl Owed {
@@ -92,7 +100,7 @@ pub(crate) struct Pulse {
     asked: Instant,
     /// What we wrote and have no ACK of.
     owed: Option<Owed>,
-    /// When the handshake was over, and how often was asked since without an answer; `None`: the peer has been heard.
+    /// When to say the end of the handshake again, and how often that was done; `None`: the peer has been heard.
     opening: Option<(Instant, u32)>,
     /// Since when something of ours waits for a sign of the peer.
     waits: Option<Instant>,
@@ -105,10 +113,10 @@ impl Pulse {
     }
 
     /// The handshake is over here. Whoever dialled cannot know yet whether the other side got the end of it.
-    pub(crate) fn on_open(&mut self, now: Instant, side: Side) {
+    pub(crate) fn on_open(&mut self, now: Instant, side: Side, rtt: Duration) {
         self.dialled = side.is_client();
         (self.fed, self.patience) = (now, OPENING);
-        self.opening = self.dialled.then_some((now, 0));
+        self.opening = self.dialled.then(|| (now + late(rtt).min(LATEST), 0));
     }
 
     /// A datagram came, over a path of this round trip.
@@ -127,9 +135,9 @@ impl Pulse {
         (self.fed, self.patience) = (now, PATIENCE);
     }
 
-    /// When a datagram came last.
-    pub(crate) const fn heard(&self) -> Instant {
-        self.heard
+    /// What ended the silence was not the peer.
+    pub(crate) fn on_not_heard(&mut self, now: Instant, silence: Duration) {
+        self.waits = Some(now - silence);
     }
 
     /// The app wrote, to a path of this round trip.
@@ -138,7 +146,7 @@ impl Pulse {
         match &mut self.owed {
             Some(owed) => owed.wrote = now,
             None if self.dialled || now < self.fed + OPENING => {
-                self.owed = Some(Owed { since: now, late: now + late(rtt), wrote: now });
+                self.owed = Some(Owed { since: now, late: now + late(rtt), wrote: now, probed: 0 });
             }
             None => {}
         }
@@ -161,44 +169,42 @@ impl Pulse {
         let Some(owed) = self.owed.filter(|owed| owed.since < news.at) else { return };
         self.owed = (news.more || owed.wrote > news.at).then(|| {
             let since = if news.more { news.at } else { owed.wrote };
-            Owed { since, late: since + late(rtt), ..owed }
+            Owed { since, late: since + late(rtt), probed: 0, ..owed }
         });
     }
 
     /// When to ask next.
     pub(crate) fn ask_at(&self) -> Option<Instant> {
-        let silence = self.next_for_silence();
-        let silence = Some(silence).filter(|at| *at <= self.fed + self.patience);
-        let owed = self.owed.filter(|_| self.opening.is_none()).and_then(|owed| {
-            let at = owed.late.max(self.asked + self.pace());
-            (at <= owed.until(self.dialled, self.fed)).then_some(at)
+        if let Some((next, _)) = self.opening {
+            return Some(next).filter(|at| *at <= self.fed + PATIENCE);
+        }
+        let paced = self.asked + self.pace();
+        let silence = Some(paced.max(self.heard + PACE)).filter(|at| *at <= self.fed + self.patience);
+        let owed = self.owed.and_then(|owed| {
+            Some(owed.late.max(paced)).filter(|at| *at <= owed.until(self.dialled, self.fed))
         });
         silence.into_iter().chain(owed).min()
-    }
-
-    fn next_for_silence(&self) -> Instant {
-        match self.opening {
-            // What is repeated is larger than a PING: as often as a probe timeout of one pace says.
-            Some((since, unanswered)) => since + PACE * ((1 << unanswered.min(8)) * 2 - 1),
-            None => (self.asked + self.pace()).max(self.heard + PACE),
-        }
     }
 
     fn pace(&self) -> Duration {
         if self.asked >= self.heard + PACE * 2 { URGENT_PACE } else { PACE }
     }
 
-    /// Whether to ask now, and how; the next time is one pace away then, or twice as far as this one.
+    /// Whether to ask now, and how.
     pub(crate) fn take_ask(&mut self, now: Instant) -> Option<Ask> {
         self.ask_at().filter(|at| *at <= now)?;
         self.asked = now;
-        Some(match &mut self.opening {
-            Some((_, unanswered)) => {
-                *unanswered += 1;
-                Ask::Probe
-            }
-            None => Ask::Ping,
-        })
+        if let Some((next, said)) = &mut self.opening {
+            // What is repeated is larger than a PING: each pause twice, then twice as long.
+            *next = now + PACE * (1 << (*said / 2).min(8));
+            *said += 1;
+            return Some(Ask::Probe);
+        }
+        let owed = self.owed.as_mut().filter(|owed| owed.late <= now && owed.probed < PROBES);
+        Some(owed.map_or(Ask::Ping, |owed| {
+            owed.probed += 1;
+            Ask::Probe
+        }))
     }
 }
 
@@ -260,15 +266,15 @@ mod tests {
     fn whoever_dialled_says_the_end_of_the_handshake_again_until_the_peer_is_heard() {
         let start = SystemClock.now();
         let mut pulse = Pulse::new(start);
-        pulse.on_open(start, Side::Client);
+        pulse.on_open(start, Side::Client, RTT);
         let asks = |pulse: &mut Pulse, from: u32, to: u32| -> Vec<(u32, Ask)> {
             (from..to).filter_map(|tick| Some((tick, pulse.take_ask(start + PACE * tick)?))).collect()
         };
-        assert_eq!(asks(&mut pulse, 0, 10), [(1, Ask::Probe), (3, Ask::Probe), (7, Ask::Probe)]);
+        assert_eq!(asks(&mut pulse, 0, 10), [2, 3, 4, 6, 8].map(|tick| (tick, Ask::Probe)), "160 ms, then twice each pause");
         assert_eq!(pulse.on_heard(start + PACE * 9, Header::Long, RTT), Heard::Unfinished);
         assert_eq!(pulse.on_heard(start + PACE * 10, Header::Short, RTT), Heard::Still);
         assert_eq!(asks(&mut pulse, 10, 13), [(11, Ask::Ping), (12, Ask::Ping)]);
-        pulse.on_open(start, Side::Server);
+        pulse.on_open(start, Side::Server, RTT);
         assert_eq!(asks(&mut pulse, 13, 14), [(13, Ask::Ping)]);
     }
 }

@@ -12,7 +12,6 @@ use crate::conn::{Conn, Held, Marks, Phase, Times};
 use crate::desk::Desk;
 use crate::incoming::{Gate, Source};
 use crate::port::{Leg, Port};
-use crate::pulse::Pulse;
 use crate::send_window::Tracker;
 use crate::socket::Socket;
 use crate::stats::Stats;
@@ -134,7 +133,7 @@ impl<S: Socket> Core<S> {
             source: origin.source,
             held: Held::default(),
             window: Tracker::new(origin.leg.send_window),
-            times: Times { stats_due: now, pulse: Pulse::new(now), flight: now },
+            times: Times::new(now),
             armed: Armed::default(),
             due: None,
             marks: Marks::default(),

@@ -139,7 +139,7 @@ impl<S: Socket> Core<S> {
         conn.doubt_handshake_rtt(now);
         for _ in 0..2 {
             let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Ended) else { return };
-            conn.ring_early(now);
+            conn.ring_early();
             self.transmit(now, key);
         }
     }
