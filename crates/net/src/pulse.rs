@@ -6,7 +6,8 @@
 //! - so does an end whose words get no ACK, whatever else it hears, if it has dialled (the other side may have begun
 //!   anew at the same address, and know nothing) or answers what was asked just now;
 //! - an end that hears its peer again, and has written meanwhile, sends a probe at once: its ACK tells what was lost;
-//! - an end that has dialled and hears nothing after the handshake, or only the peer's part of it, says its own again.
+//! - an end that has dialled and hears nothing after the handshake, or only the peer's part of it, says its own again, a
+//!   few times: then quinn-proto's probe timeout has doubled beyond reach, and another dial is sooner through.
 
 use crate::congestion::News;
 use quinn_proto::Side;
@@ -29,7 +30,9 @@ const OPENING: Duration = Duration::from_secs(2);
 const PROBES: u8 = 3;
 /// From the end of the handshake to when it is said again, at most: the round trip may be the wait for a packet that was
 /// lost.
-const LATEST: Duration = Duration::from_millis(500);
+const LATEST: Duration = Duration::from_millis(300);
+/// For how long it is said again: six or seven times, of which each may be two packets.
+const REPEATS: Duration = Duration::from_millis(1100);
 
 /// How a datagram begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,17 @@ impl Owed {
     }
 }
 
+/// The peer may not have got the end of the handshake.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    /// When to say it again.
+    next: Instant,
+    /// How often that was done.
+    said: u32,
+    /// When to give up.
+    until: Instant,
+}
+
 /// When one connection heard, got and asked.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -100,8 +114,8 @@ pub(crate) struct Pulse {
     asked: Instant,
     /// What we wrote and have no ACK of.
     owed: Option<Owed>,
-    /// When to say the end of the handshake again, and how often that was done; `None`: the peer has been heard.
-    opening: Option<(Instant, u32)>,
+    /// `None`: the peer has been heard.
+    opening: Option<Opening>,
     /// Since when something of ours waits for a sign of the peer.
     waits: Option<Instant>,
 }
@@ -116,7 +130,8 @@ impl Pulse {
     pub(crate) fn on_open(&mut self, now: Instant, side: Side, rtt: Duration) {
         self.dialled = side.is_client();
         (self.fed, self.patience) = (now, OPENING);
-        self.opening = self.dialled.then(|| (now + late(rtt).min(LATEST), 0));
+        let next = now + late(rtt).min(LATEST);
+        self.opening = self.dialled.then_some(Opening { next, said: 0, until: now + late(rtt) + REPEATS });
     }
 
     /// A datagram came, over a path of this round trip.
@@ -173,10 +188,15 @@ impl Pulse {
         });
     }
 
-    /// When to ask next.
+    /// Whether the end of the handshake was said often enough.
+    pub(crate) fn gives_up(&self, now: Instant) -> bool {
+        self.opening.is_some_and(|opening| opening.until <= now)
+    }
+
+    /// When to ask next, or to give up.
     pub(crate) fn ask_at(&self) -> Option<Instant> {
-        if let Some((next, _)) = self.opening {
-            return Some(next).filter(|at| *at <= self.fed + PATIENCE);
+        if let Some(Opening { next, until, .. }) = self.opening {
+            return Some(next.min(until));
         }
         let paced = self.asked + self.pace();
         let silence = Some(paced.max(self.heard + PACE)).filter(|at| *at <= self.fed + self.patience);
@@ -194,7 +214,7 @@ impl Pulse {
     pub(crate) fn take_ask(&mut self, now: Instant) -> Option<Ask> {
         self.ask_at().filter(|at| *at <= now)?;
         self.asked = now;
-        if let Some((next, said)) = &mut self.opening {
+        if let Some(Opening { next, said, .. }) = &mut self.opening {
             // What is repeated is larger than a PING: each pause twice, then twice as long.
             *next = now + PACE * (1 << (*said / 2).min(8));
             *said += 1;

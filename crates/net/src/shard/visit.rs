@@ -64,6 +64,9 @@ impl<S: Socket> Core<S> {
         if late {
             conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"handshake took too long"));
             self.end(now, key, CloseReason::TimedOut, app);
+        } else if conn.is_open() && conn.times.pulse.gives_up(now) {
+            conn.quic.close(now, VarInt::from_u32(0), Bytes::from_static(b"no answer to the end of the handshake"));
+            self.end(now, key, CloseReason::TimedOut, app);
         }
         self.attempt_another(now, key);
         self.pump(now, key, app);
@@ -72,7 +75,7 @@ impl<S: Socket> Core<S> {
         let flow = self.transmit(now, key);
         self.follow_up(now, key, flow, app);
         self.report(now, key, app);
-        self.settle(now, key, flow);
+        self.settle(now, key, flow, app);
     }
 
     /// Sends what quinn-proto has to say to what has just come, while the connection is in the caches. Nothing of the
@@ -88,7 +91,7 @@ impl<S: Socket> Core<S> {
         let flow = self.transmit(now, key);
         self.follow_up(now, key, flow, app);
         self.report(now, key, app);
-        self.settle(now, key, flow);
+        self.settle(now, key, flow, app);
     }
 
     /// Sending may have made room for datagrams, and the endpoint may owe connection ids.
@@ -166,12 +169,14 @@ impl<S: Socket> Core<S> {
     }
 
     /// Ends the visit: queue again, wait for the port, arm the timer, or forget.
-    fn settle(&mut self, now: Instant, key: u32, flow: Flow) {
-        let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if conn.quic.is_drained() {
+    fn settle<A: App>(&mut self, now: Instant, key: u32, flow: Flow, app: &mut A) {
+        if self.conns.get(key as usize).is_some_and(|conn| conn.quic.is_drained()) {
+            // Whatever ended it, its endpoint and the app are told.
+            self.pump(now, key, app);
             self.remove(now, key);
             return;
         }
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
         conn.marks.take(Marks::BEHIND);
         if conn.quic.has_pending_retransmits() {
             conn.marks.set(Marks::BEHIND);

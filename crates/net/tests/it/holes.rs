@@ -67,10 +67,54 @@ fn a_handshake_whose_end_was_lost_long_ago_ends_when_the_path_is_back() {
     let mut world = dialling(&authority, &authority.roots());
     world.run_for(8 * MS);
     world.net.go_dark();
-    world.run_for(SECOND * 12 / 10);
+    world.run_for(SECOND);
     assert_eq!((world.app(0).seen.len(), world.app(1).seen.len()), (0, 1));
     world.net.come_back();
-    assert!(world.run_until(SECOND / 2, connected), "{:?}", world.app(0).seen);
+    assert!(world.run_until(SECOND / 4, connected), "{:?}", world.app(0).seen);
+}
+
+/// Each repeat doubles the timeout of the next: another dial is sooner through.
+#[test]
+fn whoever_is_not_heard_to_have_the_end_of_the_handshake_is_given_up() {
+    let authority = Authority::new();
+    let mut world = dialling(&authority, &authority.roots());
+    world.run_for(8 * MS);
+    world.net.go_dark();
+    world.run_for(SECOND * 13 / 10);
+    assert_eq!(world.app(1).closed(), Some(&CloseReason::TimedOut));
+    world.net.come_back();
+    world.with(1, |app| app.dial(8, SERVER.parse().unwrap(), ALPN, "localhost"));
+    assert!(world.run_until(SECOND / 10, connected));
+    world.run_for(20 * SECOND);
+    assert_eq!((world.shards[0].connections(), world.shards[1].connections()), (1, 1));
+}
+
+/// What cannot be read yet, or was not written by the peer, has not started the idle timer anew.
+#[test]
+fn a_packet_that_cannot_be_read_brings_no_end_nearer() {
+    let authority = Authority::new();
+    let idle_timeout = 4 * SECOND;
+    let mut world = World::new();
+    let server = TransportProfile { idle_timeout, ..TransportProfile::viewer() };
+    let port = server_port(&world, &authority, server);
+    world.add(1, port, TestApp::default());
+    let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
+    let client = TransportProfile { idle_timeout, keep_alive: None, ..TransportProfile::client() };
+    let port = PortConfig::client(world.net.bind(CLIENT), tls, client);
+    world.add(1, port, TestApp::default());
+    world.with(1, |app| app.dial(7, SERVER.parse().unwrap(), ALPN, "localhost"));
+    world.run_for(8 * MS);
+    // The end of the handshake, and what follows it.
+    world.net.lose(2);
+    world.run_for(2 * MS);
+    world.net.lose_long(true);
+    let client = world.app(1).session().unwrap();
+    for _ in 0..12 {
+        world.with(1, |app| app.act(client, Act::Open { dir: Dir::Bi, data: bytes(10) }));
+        world.run_for(SECOND / 10);
+    }
+    // The early ring for the last of these reaches further than the idle timer.
+    assert_eq!((world.shards[0].stats().handshake.failed, world.shards[0].connections()), (0, 1));
 }
 
 /// The client's only sample is then the wait for the server's second flight, and its own is not said again for seconds.

@@ -42,6 +42,8 @@ struct State {
     dark: bool,
     /// Lose everything that this one sends.
     muted: Option<SocketAddr>,
+    /// Lose every datagram that begins with a packet of a handshake.
+    lose_long: bool,
     /// Packets still to be lost.
     lose: usize,
     /// Delays vary by so much, and packets overtake each other.
@@ -84,6 +86,11 @@ impl Net {
 
     pub(crate) fn unmute(&self) {
         self.0.borrow_mut().muted = None;
+    }
+
+    /// Whether every datagram is lost that begins with a packet of a handshake.
+    pub(crate) fn lose_long(&self, lost: bool) {
+        self.0.borrow_mut().lose_long = lost;
     }
 
     /// Loses the next packets.
@@ -145,7 +152,9 @@ impl Socket for VirtualSocket {
         for data in transmit.contents.chunks(segment) {
             let elapsed = state.clock.elapsed();
             state.trace.push((elapsed, from, transmit.destination, data.len()));
-            if state.dark || state.lose > 0 || state.muted == Some(self.addr) {
+            // RFC 9000 17.2: the header form of packets of a handshake.
+            let long = data.first().is_some_and(|first| first & 0x80 != 0);
+            if state.dark || state.lose > 0 || state.muted == Some(self.addr) || (state.lose_long && long) {
                 state.lose = state.lose.saturating_sub(1);
                 continue;
             }
@@ -219,6 +228,7 @@ impl World {
             refuse: 0,
             dark: false,
             muted: None,
+            lose_long: false,
             lose: 0,
             scatter: Duration::ZERO,
             max_datagram: 1500,
