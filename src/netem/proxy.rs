@@ -6,7 +6,7 @@ use sluice_client_probe::cli::Span as Time;
 use sluice_net::{Clock as _, SystemClock};
 use sluice_netem::generate::{Access, Profile};
 use sluice_netem::model::{
-    Bottleneck, Capacity, Change, Counters, Direction, GilbertElliott, Loss, Program, Queue, Rate, Ratio, Reorder,
+    Bottleneck, Capacity, Change, Counters, Direction, GilbertElliott, Loss, Numbers, Program, Queue, Rate, Ratio, Reorder,
     Span, Step, Trace, Way,
 };
 use sluice_netem::proxy::{Config, Handle, Proxy, Report};
@@ -85,6 +85,9 @@ macro_rules! flags {
             #[arg(long = concat!($prefix, "burst"), id = concat!($prefix, "burst"), value_name = "P,R",
                                                         conflicts_with = concat!($prefix, "loss"))]
             burst: Option<Burst>,
+            /// Packets lost by their numbers, the first being 1, such as 2-7 or 1,4,9-12
+            #[arg(long = concat!($prefix, "drop"), id = concat!($prefix, "drop"), value_name = "NUMBERS")]
+            drop: Option<Numbers>,
             /// Share of packets that arrive twice
             #[arg(long = concat!($prefix, "duplicate"), id = concat!($prefix, "duplicate"), value_name = "SHARE")]
             duplicate: Option<Ratio>,
@@ -106,10 +109,10 @@ macro_rules! flags {
 
         impl $name {
             fn flags(&self) -> Flags {
-                let Self { delay, jitter, loss, burst, duplicate, rate, queue, mtu, .. } = self.clone();
+                let Self { delay, jitter, loss, burst, drop, duplicate, rate, queue, mtu, .. } = self.clone();
                 let reorder = self.reorder.map(Order::reorder);
                 let loss = loss.map(Loss::Random).or(burst.map(|Burst(chain)| Loss::GilbertElliott(chain)));
-                Flags { delay, jitter, reorder, loss, duplicate, rate, trace: self.trace.clone(), queue, mtu }
+                Flags { delay, jitter, reorder, loss, drop, duplicate, rate, trace: self.trace.clone(), queue, mtu }
             }
         }
     };
@@ -126,6 +129,7 @@ struct Flags {
     jitter: Option<Span>,
     reorder: Option<Reorder>,
     loss: Option<Loss>,
+    drop: Option<Numbers>,
     duplicate: Option<Ratio>,
     rate: Option<Rate>,
     trace: Option<PathBuf>,
@@ -141,6 +145,7 @@ impl Flags {
         way.jitter.spread = self.jitter.unwrap_or(way.jitter.spread);
         way.jitter.reorder = self.reorder.unwrap_or(way.jitter.reorder);
         way.loss = self.loss.unwrap_or(way.loss);
+        way.drop = self.drop.clone().unwrap_or(way.drop);
         way.duplicate = self.duplicate.unwrap_or(way.duplicate);
         way.mtu = self.mtu.or(way.mtu);
         let before = way.bottleneck.as_ref().map(|bottleneck| bottleneck.queue);

@@ -4,6 +4,7 @@ use crate::plan::{
     Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, Plan, Publisher, Relay, Role, Track, Viewer,
 };
 use sluice_moqt::Namespace;
+use sluice_netem::model::Way;
 use sluice_netem::scenario::{self, Action, Scenario, Ways, Workload};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -186,7 +187,12 @@ impl Caster<'_> {
             for a in self.of(link.between[0]) {
                 for b in self.of(link.between[1]) {
                     let ways = [link.ways.down.clone(), link.ways.up.clone()];
-                    let (name, programs) = (link.name.clone(), [None, None]);
+                    let name = link.name.clone();
+                    let program = |way| {
+                        let place = (self.cast.plan.seed, self.cast.plan.links.len());
+                        link.generated.map(|network| network.program(way, place, self.scenario.duration))
+                    };
+                    let programs = Way::BOTH.map(program);
                     self.cast.plan.links.push(Link { name, between: [a, b], ways, programs });
                     self.cast.links.push(id);
                 }

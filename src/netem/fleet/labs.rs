@@ -36,6 +36,12 @@ impl Labs {
         let specs = scenario.links.iter().map(link).collect();
         let spec = Spec { seed, nodes: names.clone(), links: specs, ..Spec::default() };
         let lab = Lab::new(spec).context("building the lab")?;
+        for (at, link) in scenario.links.iter().enumerate() {
+            let Some(network) = link.generated else { continue };
+            for way in Way::BOTH {
+                lab.handle().run_program(at, way, network.program(way, (seed, at), scenario.duration))?;
+            }
+        }
         Ok(Self { lab, names })
     }
 

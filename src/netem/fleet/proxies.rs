@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use sluice_netem::model::{Sharing, State, Way};
 use sluice_netem::proxy::{Config, Handle, Proxy};
 use sluice_netem::result::Punctuality;
-use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
+use sluice_netem::scenario::{Link, LinkId, NodeId, Scenario, Ways};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
@@ -15,9 +15,11 @@ use std::time::Duration;
 /// Forwarders, one per link.
 #[derive(Debug)]
 pub(super) struct Proxies {
-    /// The first end of each link, its conditions, and whose packets share it.
-    links: Vec<(NodeId, Ways, Sharing)>,
+    /// The links, and whose packets share each.
+    links: Vec<(Link, Sharing)>,
     seed: u64,
+    /// Of the run.
+    length: Duration,
     laid: Vec<Laid>,
 }
 
@@ -44,23 +46,29 @@ impl Laid {
 
 impl Proxies {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
-        let links = scenario.links.iter();
-        let links = links.map(|link| (link.between[0], link.ways.clone(), super::sharing(scenario, link))).collect();
-        Self { links, seed, laid: Vec::new() }
+        let links = scenario.links.iter().map(|link| (link.clone(), super::sharing(scenario, link))).collect();
+        Self { links, seed, length: scenario.duration, laid: Vec::new() }
     }
 
     fn lay(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
-        let (first, ways, sharing) = self.links.get(dial.link.0).cloned().context("the scenario has the link")?;
-        let clients = if first == dial.from { Way::Forward } else { Way::Reverse };
+        let (of, sharing) = self.links.get(dial.link.0).cloned().context("the scenario has the link")?;
+        let clients = if of.between[0] == dial.from { Way::Forward } else { Way::Reverse };
         let (forward, reverse) = match clients {
-            Way::Forward => (ways.down, ways.up),
-            Way::Reverse => (ways.up, ways.down),
+            Way::Forward => (of.ways.down, of.ways.up),
+            Way::Reverse => (of.ways.up, of.ways.down),
         };
         let link = u32::try_from(dial.link.0).unwrap_or(u32::MAX);
         let config = Config { seed: self.seed, link, sharing, ..Config::new(forward, reverse) };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let proxy = Proxy::bind(listen, dial.at, config)?;
         let (at, handle) = (proxy.local_addr(), proxy.handle());
+        if let Some(network) = of.generated {
+            for way in Way::BOTH {
+                // The forwarder's forward way is that of its clients.
+                let ours = if clients == Way::Forward { way } else { way.back() };
+                handle.run_program(ours, network.program(way, (self.seed, dial.link.0), self.length));
+            }
+        }
         let run = move || {
             if let Err(error) = proxy.run() {
                 tracing::error!(%error, "a forwarder has stopped");

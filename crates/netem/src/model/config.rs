@@ -1,6 +1,6 @@
 //! What one direction of a link does to packets.
 
-use super::{Queue, Rate, Ratio, Span, Trace};
+use super::{Numbers, Queue, Rate, Ratio, Span, Trace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -17,6 +17,15 @@ pub enum Way {
 impl Way {
     /// Both ways, in order.
     pub const BOTH: [Self; 2] = [Self::Forward, Self::Reverse];
+
+    /// The other one.
+    #[must_use]
+    pub const fn back(self) -> Self {
+        match self {
+            Self::Forward => Self::Reverse,
+            Self::Reverse => Self::Forward,
+        }
+    }
 }
 
 /// Whether a link carries anything at all.
@@ -31,7 +40,7 @@ pub enum State {
 
 /// What happens to packets in one direction of a link. The default is a perfect wire.
 ///
-/// A packet passes, in this order: MTU, loss, bottleneck (queue, then transmission), delay with jitter, duplication.
+/// A packet passes, in this order: MTU, drop list, loss, bottleneck (queue, then transmission), delay with jitter, duplication.
 /// A lost packet takes no room at the bottleneck, as with the kernel's netem.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Direction {
@@ -41,6 +50,8 @@ pub struct Direction {
     pub jitter: Jitter,
     /// What gets lost.
     pub loss: Loss,
+    /// Packets that get lost in any case, by their numbers since the beginning of the link.
+    pub drop: Numbers,
     /// Share of packets that arrive twice; the copy has a jitter of its own and takes no room at the bottleneck.
     pub duplicate: Ratio,
     /// What limits the rate.

@@ -126,6 +126,9 @@ impl Line {
         if self.config.mtu.is_some_and(|mtu| bytes > mtu) {
             return Err(Reason::Mtu);
         }
+        if self.config.drop.contains(packet + 1) {
+            return Err(Reason::Loss);
+        }
         if self.chain.loses(&self.config.loss, self.draws, packet) {
             return Err(Reason::Loss);
         }

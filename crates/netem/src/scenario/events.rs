@@ -1,7 +1,7 @@
 //! `[[at]]`: what happens, when, to whom.
 
 use super::document::Section;
-use super::links::{Link, Reader, Ways};
+use super::links::{Generated, Link, Reader, Ways};
 use super::nodes::Node;
 use super::problem::{Problem, Wrong};
 use super::value::{self, Jump, Kind};
@@ -184,6 +184,11 @@ impl Events<'_> {
             "rebind" => (Action::Rebind(id), None),
             _ => {
                 let ways = self.reader.ways(section, &base);
+                let generated = self.links.get(id.0).and_then(|(_, link)| link.generated);
+                if let Some(Generated { profile, .. }) = generated {
+                    let text = format!("the link is a `{profile}`, whose conditions change by themselves: use `down` and `up`");
+                    section.conflict("do", text);
+                }
                 if ways == base {
                     section.conflict("do", "this `set` changes nothing: add conditions such as `rate`".to_owned());
                 }

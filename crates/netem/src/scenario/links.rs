@@ -5,10 +5,14 @@ use super::document::Section;
 use super::nodes::{Node, Role};
 use super::problem::{Problem, Wrong};
 use super::value::{self, Kind};
-use crate::model::{Bottleneck, Capacity, Direction, GilbertElliott, Loss, Ratio, Reorder, Trace, Way};
+use crate::generate::{Access, Profile};
+use crate::model::{
+    Bottleneck, Capacity, Change, Direction, GilbertElliott, Loss, Program, Ratio, Reorder, Span, Trace, Way,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Conditions of both ways of a link.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -39,6 +43,42 @@ pub struct Link {
     pub between: [NodeId; 2],
     /// Its conditions at the start.
     pub ways: Ways,
+    /// A generated access network that gives it others.
+    pub generated: Option<Generated>,
+}
+
+/// A link that is a generated access network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generated {
+    /// Which one.
+    pub profile: Profile,
+    /// Which way leads from the device to the network: from the publisher or the viewers, and between two relays from
+    /// the second.
+    pub uplink: Way,
+}
+
+impl Generated {
+    /// The conditions of one way of link number `link` for a run of `length`. The same seed gives the same conditions.
+    #[must_use]
+    pub fn program(self, way: Way, (seed, link): (u64, usize), length: Duration) -> Program {
+        let access = if way == self.uplink { Access::Uplink } else { Access::Downlink };
+        // Two links of one kind vary by themselves.
+        let seed = seed ^ (link as u64).rotate_right(u64::BITS / 4);
+        self.profile.program(seed, access, Span::saturating(length))
+    }
+
+    /// Typical conditions, which tell how long the undisturbed way is.
+    fn first(self) -> Ways {
+        let first = |way| {
+            let program = self.program(way, (0, 0), Duration::from_secs(1));
+            program.steps().iter().find_map(|step| match &step.change {
+                Change::Set(direction) => Some(direction.clone()),
+                Change::State(_) => None,
+            })
+        };
+        let [down, up] = Way::BOTH.map(|way| first(way).unwrap_or_default());
+        Ways { down, up }
+    }
 }
 
 impl Link {
@@ -62,6 +102,11 @@ const REORDER: Kind<Reorder> = Kind {
         _ => None,
     },
 };
+const PROFILE: Kind<Profile> =
+    Kind { allowed: "`lte`, `umts`, `starlink`, `wifi` or `conference`", parse: |text| text.parse().ok() };
+/// What a profile says itself.
+const CONDITIONS: [&str; 12] =
+    ["delay", "jitter", "reorder", "loss", "drop", "duplicate", "rate", "trace", "queue", "mtu", "down", "up"];
 const LOSS: &str = "a share such as `3%`, or `{ ge = { p = \"1%\", r = \"25%\" } }` for bursts";
 
 /// Reads links; traces lie relative to `folder`.
@@ -87,7 +132,11 @@ impl Reader<'_> {
     }
 
     fn link(&self, section: &mut Section<'_>) -> Option<Link> {
-        let ways = self.ways(section, &Ways::default());
+        let mut ways = self.ways(section, &Ways::default());
+        let profile = section.read("profile", &PROFILE);
+        if let Some((profile, key)) = profile.zip(CONDITIONS.into_iter().find(|key| section.has(key))) {
+            section.conflict(key, format!("the profile `{profile}` says everything about the link: remove `{key}`"));
+        }
         let name = section.read("name", &value::NAME);
         if !section.has("between") {
             section.missing("between", ENDS.allowed);
@@ -104,7 +153,13 @@ impl Reader<'_> {
         } else if clients.count() == 2 {
             section.conflict("between", format!("neither `{a}` nor `{b}` is a relay: one of them has to be"));
         }
-        Some(Link { name: name.unwrap_or_else(|| format!("{a}-{b}")), between, ways })
+        let is_client = |id: NodeId| self.nodes.get(id.0).is_some_and(|node| !node.role.is_relay());
+        let uplink = if is_client(between[0]) { Way::Forward } else { Way::Reverse };
+        let generated = profile.map(|profile| Generated { profile, uplink });
+        if let Some(generated) = generated {
+            ways = generated.first();
+        }
+        Some(Link { name: name.unwrap_or_else(|| format!("{a}-{b}")), between, ways, generated })
     }
 
     fn end(&self, section: &mut Section<'_>, name: &str) -> Option<NodeId> {
@@ -164,6 +219,7 @@ impl Reader<'_> {
         if section.has("loss") {
             way.loss = loss(section).unwrap_or_default();
         }
+        way.drop = section.read("drop", &value::NUMBERS).unwrap_or(way.drop);
         way.duplicate = section.read("duplicate", &value::SHARE).unwrap_or(way.duplicate);
         way.mtu = section.read("mtu", &value::MTU).or(way.mtu);
         way.bottleneck = self.bottleneck(section, way.bottleneck);

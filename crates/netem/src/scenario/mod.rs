@@ -57,7 +57,7 @@ mod value;
 
 pub use events::{Action, Event};
 pub use expect::{Bound, Expectation, FIGURES, Figure, Quantity, Scope, Spec};
-pub use links::{Link, Ways};
+pub use links::{Generated, Link, Ways};
 pub use nodes::{Node, Role, Viewers, Workload};
 pub use path::Route;
 pub use problem::{Problem, Problems, Wrong};

@@ -1,7 +1,7 @@
 //! What is read, and what is said about what cannot be.
 
 use super::*;
-use crate::model::{Loss, Reorder};
+use crate::model::{Loss, Reorder, Way};
 use proptest::prelude::*;
 
 const WHOLE: &str = r#"
@@ -33,6 +33,7 @@ loss = { ge = { p = "1%", r = "25%" } }
 rate = "50M"
 queue = "64KiB"
 up.loss = 0.02
+up.drop = "2-7"
 down.mtu = 1350
 [[link]]
 between = ["edge", "viewers"]
@@ -108,7 +109,28 @@ fn directions_differ_where_they_are_told_to() {
     assert_eq!((down.mtu, up.mtu), (Some(1350), None));
     assert_eq!((down.delay, up.jitter.reorder), (up.delay, Reorder::Allow));
     assert_eq!(down.bottleneck, up.bottleneck);
+    assert_eq!([1, 2, 7, 8].map(|number| up.drop.contains(number)), [false, true, true, false]);
+    assert!(!down.drop.contains(2));
     assert!(scenario.links[0].ways == Ways::default());
+}
+
+#[test]
+fn a_generated_network_is_seen_from_the_device() {
+    let scenario = read(&with("profile = 'lte'\n[expect]\ngaps = 9\n"));
+    let network = scenario.links[2].generated.expect("it has a profile");
+    assert_eq!((network.profile.name(), network.uplink), ("lte", Way::Reverse), "viewers hang at its second end");
+    let program = |way, seed, link| network.program(way, (seed, link), Duration::from_secs(5));
+    assert_eq!(program(Way::Forward, 7, 2), program(Way::Forward, 7, 2));
+    assert_ne!(program(Way::Forward, 7, 2), program(Way::Forward, 7, 3));
+    assert_ne!(program(Way::Forward, 7, 2), program(Way::Reverse, 7, 2));
+    assert_eq!(scenario.links[2].ways.down.delay.get(), Duration::from_millis(25));
+    let text = wrong(&with("profile = 'lte'\nup.loss = '1%'\n"));
+    assert!(text.contains("the profile `lte` says everything about the link: remove `up`"), "{text}");
+    let text = wrong(&with("profile = 'gprs'\n"));
+    assert!(text.contains("expected `lte`, `umts`, `starlink`, `wifi` or `conference`"), "{text}");
+    let set = "profile = 'wifi'\n[[at]]\nt = '1s'\ndo = 'set'\nlink = 'edge-viewers'\nrate = '1M'\n";
+    let text = wrong(&with(set));
+    assert!(text.contains("the link is a `wifi`, whose conditions change by themselves"), "{text}");
 }
 
 #[test]
