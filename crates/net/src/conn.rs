@@ -141,23 +141,40 @@ impl Conn {
         if !self.is_open() {
             return;
         }
-        if self.times.pulse.wants_news(now) {
-            match congestion::flight(self.quic.congestion_state()) {
-                Some(flight) => flight.news().into_iter().for_each(|news| {
-                    self.times.alive = self.times.alive.max(news.at);
-                    self.times.pulse.on_news(news, self.quic.rtt());
-                }),
-                None => self.times.pulse.on_no_news(),
-            }
-        }
+        self.look_for_news(now);
         match self.times.pulse.take_ask(now) {
             None => {}
-            Some(Ask::Ping) => {
-                congestion::lend(self.quic.congestion_state());
-                self.quic.ping();
-            }
+            Some(Ask::Ping) => self.ping(),
             Some(Ask::Probe) => self.ring_early(),
         }
+    }
+
+    /// Asks a peer that has just been heard what it has got, if that is long in coming.
+    pub(crate) fn ask_heard(&mut self, now: Instant) {
+        self.look_for_news(now);
+        if self.times.pulse.take_slow_ask(now) {
+            self.ping();
+        }
+    }
+
+    /// Takes note of what the peer has got, when that is due.
+    fn look_for_news(&mut self, now: Instant) {
+        if !self.times.pulse.wants_news(now) {
+            return;
+        }
+        match congestion::flight(self.quic.congestion_state()) {
+            Some(flight) => flight.news().into_iter().for_each(|news| {
+                self.times.alive = self.times.alive.max(news.at);
+                self.times.pulse.on_news(news, self.quic.rtt());
+            }),
+            None => self.times.pulse.on_no_news(),
+        }
+    }
+
+    /// Sends a PING, even where the window is full.
+    fn ping(&mut self) {
+        congestion::lend(self.quic.congestion_state());
+        self.quic.ping();
     }
 
     /// Notes that a datagram came by which the peer shows that its handshake is not over: whoever dialled and speaks

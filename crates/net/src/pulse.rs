@@ -4,7 +4,8 @@
 //! seconds away. Four rules end a hole soon after the path is back, without a packet more while it works:
 //! - an end that was getting media and hears nothing sends a PING at a steady pace, not a doubling one;
 //! - so does an end whose words get no ACK, whatever else it hears, if it has dialled (the other side may have begun
-//!   anew at the same address, and know nothing) or answers what was asked just now;
+//!   anew at the same address, and know nothing) or answers what was asked just now; later, it does so where the peer's
+//!   own questions show that it is there;
 //! - an end that hears its peer again, and has written meanwhile, sends a probe at once: its ACK tells what was lost;
 //! - an end that has dialled and hears nothing after the handshake, or only the peer's part of it, says its own again, a
 //!   few times: then quinn-proto's probe timeout has doubled beyond reach, and another dial is sooner through.
@@ -33,6 +34,10 @@ const PROBES: u8 = 3;
 const LATEST: Duration = Duration::from_millis(300);
 /// For how long it is said again: six or seven times, of which each may be two packets.
 const REPEATS: Duration = Duration::from_millis(1100);
+
+/// Between two questions of an end whose words get no ACK though it hears the peer: each lets a packet pass a window that
+/// is full, and the path may be that slow.
+const SLOW_PACE: Duration = Duration::from_millis(500);
 
 /// How a datagram begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +89,7 @@ struct Owed {
 }
 
 impl Owed {
-    /// Until when to ask.
+    /// Until when to ask without being asked.
     fn until(&self, dialled: bool, fed: Instant) -> Instant {
         self.late.max(if dialled { self.since + PATIENCE } else { fed + OPENING })
     }
@@ -160,18 +165,22 @@ impl Pulse {
         self.waits.get_or_insert(now);
         match &mut self.owed {
             Some(owed) => owed.wrote = now,
-            None if self.dialled || now < self.fed + OPENING => {
-                self.owed = Some(Owed { since: now, late: now + late(rtt), wrote: now, probed: 0 });
-            }
-            None => {}
+            None => self.owed = Some(Owed { since: now, late: now + late(rtt), wrote: now, probed: 0 }),
         }
     }
 
     /// Whether it is time to look what the peer has got.
-    pub(crate) fn wants_news(&mut self, now: Instant) -> bool {
-        let (dialled, fed) = (self.dialled, self.fed);
-        self.owed.take_if(|owed| now > owed.until(dialled, fed));
+    pub(crate) fn wants_news(&self, now: Instant) -> bool {
         self.owed.is_some_and(|owed| owed.late <= now)
+    }
+
+    /// Whether to ask a peer that was just heard, and has not got what was written long ago.
+    pub(crate) fn take_slow_ask(&mut self, now: Instant) -> bool {
+        let asks = self.wants_news(now) && self.asked + SLOW_PACE <= now;
+        if asks {
+            self.asked = now;
+        }
+        asks
     }
 
     /// Nobody tells what the peer has got.

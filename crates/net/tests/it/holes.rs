@@ -223,6 +223,21 @@ fn an_answer_that_was_lost_goes_again_soon_though_the_peer_is_heard() {
     assert!(world.run_until(SECOND / 8, |shards| !shards[1].app().fins().is_empty()));
 }
 
+/// Long after the last request only the peer's questions tell that it is there.
+#[test]
+fn media_that_was_lost_goes_again_soon_though_the_peer_is_heard() {
+    for frames in [60, 100, 150, 220, 300] {
+        let mut world = pair(1, TestApp::default(), TestApp::default());
+        let session = world.app(0).session().unwrap();
+        send_frames(&mut world, 0, session, 150);
+        world.net.mute(SERVER);
+        send_frames(&mut world, 0, session, frames);
+        let before = received(&world.shards);
+        world.net.unmute();
+        assert!(world.run_until(SECOND * 55 / 100, |shards| received(shards) > before), "after {frames} frames");
+    }
+}
+
 /// The relay began anew and knows nothing, the publisher only writes, and a full window lets no question pass.
 #[test]
 fn a_publisher_learns_soon_that_its_relay_has_begun_anew() {
