@@ -6,8 +6,8 @@ use sluice_client_probe::cli::Span as Time;
 use sluice_net::{Clock as _, SystemClock};
 use sluice_netem::generate::{Access, Profile};
 use sluice_netem::model::{
-    Bottleneck, Capacity, Change, Counters, Direction, GilbertElliott, Loss, Numbers, Program, Queue, Rate, Ratio, Reorder,
-    Span, Step, Trace, Way,
+    Bottleneck, Capacity, Change, Counters, Direction, GilbertElliott, Loss, Numbers, Program, Queue, Rate, Ratio,
+    Reorder, Span, Step, Trace, Way,
 };
 use sluice_netem::proxy::{Config, Handle, Proxy, Report};
 use sluice_relay::exit::Exit;

@@ -141,7 +141,9 @@ impl Conn {
         if !self.is_open() {
             return;
         }
-        self.look_for_news(now);
+        if self.times.pulse.wants_news(now) {
+            self.look_for_news();
+        }
         match self.times.pulse.take_ask(now) {
             None => {}
             Some(Ask::Ping) => self.ping(),
@@ -151,17 +153,18 @@ impl Conn {
 
     /// Asks a peer that has just been heard what it has got, if that is long in coming.
     pub(crate) fn ask_heard(&mut self, now: Instant) {
-        self.look_for_news(now);
-        if self.times.pulse.take_slow_ask(now) {
+        let least_rtt = self.quic.min_rtt();
+        if !self.times.pulse.wants_late_news(now, least_rtt) {
+            return;
+        }
+        self.look_for_news();
+        if self.times.pulse.take_slow_ask(now, least_rtt) {
             self.ping();
         }
     }
 
-    /// Takes note of what the peer has got, when that is due.
-    fn look_for_news(&mut self, now: Instant) {
-        if !self.times.pulse.wants_news(now) {
-            return;
-        }
+    /// Takes note of what the peer has got.
+    fn look_for_news(&mut self) {
         match congestion::flight(self.quic.congestion_state()) {
             Some(flight) => flight.news().into_iter().for_each(|news| {
                 self.times.alive = self.times.alive.max(news.at);
@@ -221,7 +224,9 @@ impl Conn {
         if self.quic.remote_address() != remote {
             return;
         }
-        if silence >= persistent(rtt) {
+        // Where little was allowed, the path is narrow: to start anew would flood it.
+        let controller = self.quic.congestion_state();
+        if silence >= persistent(rtt) && controller.window() >= controller.initial_window() {
             self.quic.path_changed(now);
         }
         self.ring_early();

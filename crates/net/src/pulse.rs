@@ -37,7 +37,7 @@ const REPEATS: Duration = Duration::from_millis(1100);
 
 /// Between two questions of an end whose words get no ACK though it hears the peer: each lets a packet pass a window that
 /// is full, and the path may be that slow.
-const SLOW_PACE: Duration = Duration::from_millis(500);
+const SLOW_PACE: Duration = Duration::from_millis(250);
 
 /// How a datagram begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,9 +174,15 @@ impl Pulse {
         self.owed.is_some_and(|owed| owed.late <= now)
     }
 
-    /// Whether to ask a peer that was just heard, and has not got what was written long ago.
-    pub(crate) fn take_slow_ask(&mut self, now: Instant) -> bool {
-        let asks = self.wants_news(now) && self.asked + SLOW_PACE <= now;
+    /// Whether a peer that was just heard may have missed what was written, over a path of this least round trip: the usual
+    /// one tells how long the queues were that may be gone.
+    pub(crate) fn wants_late_news(&self, now: Instant, least_rtt: Duration) -> bool {
+        self.owed.is_some_and(|owed| owed.since + late(least_rtt).max(SLOW_PACE) <= now)
+    }
+
+    /// Whether to ask it now.
+    pub(crate) fn take_slow_ask(&mut self, now: Instant, least_rtt: Duration) -> bool {
+        let asks = self.wants_late_news(now, least_rtt) && self.asked + SLOW_PACE <= now;
         if asks {
             self.asked = now;
         }
@@ -209,9 +215,9 @@ impl Pulse {
         }
         let paced = self.asked + self.pace();
         let silence = Some(paced.max(self.heard + PACE)).filter(|at| *at <= self.fed + self.patience);
-        let owed = self.owed.and_then(|owed| {
-            Some(owed.late.max(paced)).filter(|at| *at <= owed.until(self.dialled, self.fed))
-        });
+        let owed = self
+            .owed
+            .and_then(|owed| Some(owed.late.max(paced)).filter(|at| *at <= owed.until(self.dialled, self.fed)));
         silence.into_iter().chain(owed).min()
     }
 
@@ -299,7 +305,11 @@ mod tests {
         let asks = |pulse: &mut Pulse, from: u32, to: u32| -> Vec<(u32, Ask)> {
             (from..to).filter_map(|tick| Some((tick, pulse.take_ask(start + PACE * tick)?))).collect()
         };
-        assert_eq!(asks(&mut pulse, 0, 10), [2, 3, 4, 6, 8].map(|tick| (tick, Ask::Probe)), "160 ms, then twice each pause");
+        assert_eq!(
+            asks(&mut pulse, 0, 10),
+            [2, 3, 4, 6, 8].map(|tick| (tick, Ask::Probe)),
+            "160 ms, then twice each pause"
+        );
         assert_eq!(pulse.on_heard(start + PACE * 9, Header::Long, RTT), Heard::Unfinished);
         assert_eq!(pulse.on_heard(start + PACE * 10, Header::Short, RTT), Heard::Still);
         assert_eq!(asks(&mut pulse, 10, 13), [(11, Ask::Ping), (12, Ask::Ping)]);

@@ -51,7 +51,12 @@ pub(crate) struct LiveConfig {
 impl ControllerFactory for LiveConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let mtu = u64::from(current_mtu);
-        Box::new(Live { live: live::Live::new(now, mtu, self.first_rate), flight: Flight::default(), first_mtu: mtu, mtu })
+        Box::new(Live {
+            live: live::Live::new(now, mtu, self.first_rate),
+            flight: Flight::default(),
+            first_mtu: mtu,
+            mtu,
+        })
     }
 }
 

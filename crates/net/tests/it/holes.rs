@@ -234,7 +234,7 @@ fn media_that_was_lost_goes_again_soon_though_the_peer_is_heard() {
         send_frames(&mut world, 0, session, frames);
         let before = received(&world.shards);
         world.net.unmute();
-        assert!(world.run_until(SECOND * 55 / 100, |shards| received(shards) > before), "after {frames} frames");
+        assert!(world.run_until(SECOND * 30 / 100, |shards| received(shards) > before), "after {frames} frames");
     }
 }
 

@@ -186,7 +186,9 @@ impl Events<'_> {
                 let ways = self.reader.ways(section, &base);
                 let generated = self.links.get(id.0).and_then(|(_, link)| link.generated);
                 if let Some(Generated { profile, .. }) = generated {
-                    let text = format!("the link is a `{profile}`, whose conditions change by themselves: use `down` and `up`");
+                    let text = format!(
+                        "the link is a `{profile}`, whose conditions change by themselves: use `down` and `up`"
+                    );
                     section.conflict("do", text);
                 }
                 if ways == base {

@@ -49,8 +49,10 @@ pub(super) const MTU: Kind<u32> =
     Kind { allowed: "bytes of an IP packet, 576 to 65535", parse: |text| within(text, 576, 65_535) };
 pub(super) const QUEUE: Kind<Queue> =
     Kind { allowed: "a queue such as `50ms` or `64KiB`", parse: |text| text.parse().ok() };
-pub(super) const NUMBERS: Kind<Numbers> =
-    Kind { allowed: "numbers of packets, the first being 1, such as `2-7` or `1,4,9-12`", parse: |text| text.parse().ok() };
+pub(super) const NUMBERS: Kind<Numbers> = Kind {
+    allowed: "numbers of packets, the first being 1, such as `2-7` or `1,4,9-12`",
+    parse: |text| text.parse().ok(),
+};
 pub(super) const BYTES: Kind<u64> =
     Kind { allowed: "bytes, such as `64KiB` or `2MiB`", parse: |text| scaled(text, &SIZES) };
 
