@@ -90,8 +90,8 @@ struct Owed {
 
 impl Owed {
     /// Until when to ask without being asked.
-    fn until(&self, dialled: bool, fed: Instant) -> Instant {
-        self.late.max(if dialled { self.since + PATIENCE } else { fed + OPENING })
+    fn until(&self, side: Side, fed: Instant) -> Instant {
+        self.late.max(if side.is_client() { self.since + PATIENCE } else { fed + OPENING })
     }
 }
 
@@ -110,8 +110,8 @@ struct Opening {
 #[derive(Debug)]
 pub(crate) struct Pulse {
     heard: Instant,
-    /// Whether we have dialled.
-    dialled: bool,
+    /// The client's has dialled.
+    side: Side,
     /// When stream data came last, or the handshake was over.
     fed: Instant,
     /// For how long after that silence is a reason to ask.
@@ -128,15 +128,15 @@ pub(crate) struct Pulse {
 impl Pulse {
     pub(crate) const fn new(now: Instant) -> Self {
         let patience = Duration::ZERO;
-        Self { heard: now, dialled: false, fed: now, patience, asked: now, owed: None, opening: None, waits: None }
+        Self { heard: now, side: Side::Server, fed: now, patience, asked: now, owed: None, opening: None, waits: None }
     }
 
     /// The handshake is over here. Whoever dialled cannot know yet whether the other side got the end of it.
     pub(crate) fn on_open(&mut self, now: Instant, side: Side, rtt: Duration) {
-        self.dialled = side.is_client();
+        self.side = side;
         (self.fed, self.patience) = (now, OPENING);
         let next = now + late(rtt).min(LATEST);
-        self.opening = self.dialled.then_some(Opening { next, said: 0, until: now + late(rtt) + REPEATS });
+        self.opening = side.is_client().then_some(Opening { next, said: 0, until: now + late(rtt) + REPEATS });
     }
 
     /// A datagram came, over a path of this round trip.
@@ -215,9 +215,8 @@ impl Pulse {
         }
         let paced = self.asked + self.pace();
         let silence = Some(paced.max(self.heard + PACE)).filter(|at| *at <= self.fed + self.patience);
-        let owed = self
-            .owed
-            .and_then(|owed| Some(owed.late.max(paced)).filter(|at| *at <= owed.until(self.dialled, self.fed)));
+        let owed =
+            self.owed.and_then(|owed| Some(owed.late.max(paced)).filter(|at| *at <= owed.until(self.side, self.fed)));
         silence.into_iter().chain(owed).min()
     }
 

@@ -186,18 +186,20 @@ impl Caster<'_> {
         for (id, link) in self.scenario.link_ids() {
             for a in self.of(link.between[0]) {
                 for b in self.of(link.between[1]) {
-                    let ways = [link.ways.down.clone(), link.ways.up.clone()];
-                    let name = link.name.clone();
-                    let program = |way| {
-                        let place = (self.cast.plan.seed, self.cast.plan.links.len());
-                        link.generated.map(|network| network.program(way, place, self.scenario.duration))
-                    };
-                    let programs = Way::BOTH.map(program);
-                    self.cast.plan.links.push(Link { name, between: [a, b], ways, programs });
+                    let made = self.link(link, [a, b]);
+                    self.cast.plan.links.push(made);
                     self.cast.links.push(id);
                 }
             }
         }
+    }
+
+    /// The next link of the plan: one of those that `link` stands for.
+    fn link(&self, link: &scenario::Link, between: [NodeId; 2]) -> Link {
+        let place = (self.cast.plan.seed, self.cast.plan.links.len());
+        let program = |way| link.generated.map(|network| network.program(way, place, self.scenario.duration));
+        let (name, ways) = (link.name.clone(), [link.ways.down.clone(), link.ways.up.clone()]);
+        Link { name, between, ways, programs: Way::BOTH.map(program) }
     }
 
     /// The links of the plan that stand for one of the scenario.

@@ -107,7 +107,7 @@ fn a_packet_that_cannot_be_read_brings_no_end_nearer() {
     // The end of the handshake, and what follows it.
     world.net.lose(2);
     world.run_for(2 * MS);
-    world.net.lose_long(true);
+    world.net.lose_long();
     let client = world.app(1).session().unwrap();
     for _ in 0..12 {
         world.with(1, |app| app.act(client, Act::Open { dir: Dir::Bi, data: bytes(10) }));

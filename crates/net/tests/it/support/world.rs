@@ -88,9 +88,9 @@ impl Net {
         self.0.borrow_mut().muted = None;
     }
 
-    /// Whether every datagram is lost that begins with a packet of a handshake.
-    pub(crate) fn lose_long(&self, lost: bool) {
-        self.0.borrow_mut().lose_long = lost;
+    /// Loses every datagram that begins with a packet of a handshake from now on.
+    pub(crate) fn lose_long(&self) {
+        self.0.borrow_mut().lose_long = true;
     }
 
     /// Loses the next packets.
