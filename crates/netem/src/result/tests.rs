@@ -161,7 +161,9 @@ fn unrest_explains_a_small_change_and_no_large_one() {
     let expect = "[expect]\nsince = '10s'\nlatency_change = '1ms'\n";
     // Ten frames a second: now and then a second is late as a whole, before and after.
     let report = |grows: u64, unrest: u64| {
-        let late = move |n: u64| Some(60 + if n < 100 { 0 } else { grows } + if n / 10 % 3 == 0 { unrest } else { 0 });
+        let late = move |n: u64| {
+            Some(60 + if n < 100 { 0 } else { grows } + if (n / 10).is_multiple_of(3) { unrest } else { 0 })
+        };
         let report = Report::new(&scenario(expect), &evidence(vec![viewing(0, late)], Vec::new()));
         let change = verdict(&report, "latency_change");
         (change.value.unwrap() * 1e3, change.passed)
@@ -172,7 +174,7 @@ fn unrest_explains_a_small_change_and_no_large_one() {
         passed && (found - 1.0).abs() < 1e-9,
         "{found}: the unrest is larger than the limit, which is what it counts"
     );
-    assert_eq!(report(3, 10).1, false);
+    assert!(!report(3, 10).1);
 }
 
 #[test]
