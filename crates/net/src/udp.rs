@@ -33,7 +33,8 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds `addr`; `[::]` takes IPv4 too. With `SO_REUSEPORT` every shard binds the same address.
+    /// Binds `addr`; `[::]` takes IPv4 too. With `SO_REUSEPORT` every shard binds the same address; port 0 is one that
+    /// nobody has.
     ///
     /// The second value names what the kernel refused; log it at WARN.
     ///
@@ -44,9 +45,12 @@ impl UdpSocket {
         if addr.is_ipv6() {
             socket.set_only_v6(false)?;
         }
-        socket.set_reuse_port(true)?;
         let warnings = grow_buffers(&socket)?;
+        // Among those that share, Linux's choice for port 0 may be a port that somebody has.
+        let chosen = addr.port() == 0 && cfg!(target_os = "linux");
+        socket.set_reuse_port(!chosen)?;
         socket.bind(&SockAddr::from(addr))?;
+        socket.set_reuse_port(true)?;
         let io = std::net::UdpSocket::from(socket);
         // Sets the socket non-blocking and turns on GRO, ECN and packet info.
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
@@ -113,6 +117,16 @@ mod tests {
         let v4 = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().port();
         v4.send_to(b"x", ("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_port_that_was_left_to_the_kernel_is_nobody_elses() {
+        // With as many that share, some of 28,000 ports would come twice.
+        let any = "127.0.0.77:0".parse().unwrap();
+        let sockets: Vec<UdpSocket> = (0..400).map(|_| UdpSocket::bind(any).unwrap().0).collect();
+        let ports: std::collections::BTreeSet<u16> = sockets.iter().map(|socket| socket.local_addr().port()).collect();
+        assert_eq!(ports.len(), sockets.len());
     }
 
     #[test]
