@@ -91,7 +91,7 @@ struct Owed {
 impl Owed {
     /// Until when to ask without being asked.
     fn until(&self, side: Side, fed: Instant) -> Instant {
-        self.late.max(if side.is_client() { self.since + PATIENCE } else { fed + OPENING })
+        if side.is_client() { self.late.max(self.since + PATIENCE) } else { fed + OPENING }
     }
 }
 
@@ -171,7 +171,7 @@ impl Pulse {
 
     /// Whether it is time to look what the peer has got.
     pub(crate) fn wants_news(&self, now: Instant) -> bool {
-        self.owed.is_some_and(|owed| owed.late <= now)
+        self.owed.is_some_and(|owed| owed.late <= now && now <= owed.until(self.side, self.fed))
     }
 
     /// Whether a peer that was just heard may have missed what was written, over a path of this least round trip: the usual
@@ -234,7 +234,9 @@ impl Pulse {
             *said += 1;
             return Some(Ask::Probe);
         }
-        let owed = self.owed.as_mut().filter(|owed| owed.late <= now && owed.probed < PROBES);
+        let (side, fed) = (self.side, self.fed);
+        let is_due = |owed: &Owed| owed.late <= now && now <= owed.until(side, fed);
+        let owed = self.owed.as_mut().filter(|owed| is_due(owed) && owed.probed < PROBES);
         Some(owed.map_or(Ask::Ping, |owed| {
             owed.probed += 1;
             Ask::Probe
