@@ -11,15 +11,29 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Of the server, with a key that a later one has, too.
+fn config(seed: u64) -> ShardConfig {
+    ShardConfig { seed: Some(seed), ..ShardConfig::single(NodeKey::from_bytes([9; 32])) }
+}
+
 /// Shard 0 serves, shard 1 is about to dial and trusts `roots`.
 fn dialling(authority: &Authority, roots: &Roots) -> World {
     dialling_as(authority, roots, TransportProfile::client())
 }
 
 fn dialling_as(authority: &Authority, roots: &Roots, profile: TransportProfile) -> World {
+    dialling_between(authority, roots, TransportProfile::viewer(), profile)
+}
+
+fn dialling_between(
+    authority: &Authority,
+    roots: &Roots,
+    server: TransportProfile,
+    profile: TransportProfile,
+) -> World {
     let mut world = World::new();
-    let port = server_port(&world, authority, TransportProfile::viewer());
-    world.add(1, port, TestApp::default());
+    let port = server_port(&world, authority, server);
+    world.add_with(config(1), port, TestApp::default());
     let tls = ClientTls::verified(roots, ALPN, world.clock()).unwrap();
     let port = PortConfig::client(world.net.bind(CLIENT), tls, profile);
     world.add(1, port, TestApp::default());
@@ -94,15 +108,9 @@ fn whoever_is_not_heard_to_have_the_end_of_the_handshake_is_given_up() {
 fn a_packet_that_cannot_be_read_brings_no_end_nearer() {
     let authority = Authority::new();
     let idle_timeout = 4 * SECOND;
-    let mut world = World::new();
     let server = TransportProfile { idle_timeout, ..TransportProfile::viewer() };
-    let port = server_port(&world, &authority, server);
-    world.add(1, port, TestApp::default());
-    let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
     let client = TransportProfile { idle_timeout, keep_alive: None, ..TransportProfile::client() };
-    let port = PortConfig::client(world.net.bind(CLIENT), tls, client);
-    world.add(1, port, TestApp::default());
-    world.with(1, |app| app.dial(7, SERVER.parse().unwrap(), ALPN, "localhost"));
+    let mut world = dialling_between(&authority, &authority.roots(), server, client);
     world.run_for(8 * MS);
     // The end of the handshake, and what follows it.
     world.net.lose(2);
@@ -243,14 +251,7 @@ fn media_that_was_lost_goes_again_soon_though_the_peer_is_heard() {
 fn a_publisher_learns_soon_that_its_relay_has_begun_anew() {
     for away in [8, 10, 12, 14, 18, 25, 40] {
         let authority = Authority::new();
-        let mut world = World::new();
-        let config = |seed| ShardConfig { seed: Some(seed), ..ShardConfig::single(NodeKey::from_bytes([9; 32])) };
-        let port = server_port(&world, &authority, TransportProfile::viewer());
-        world.add_with(config(1), port, TestApp::default());
-        let tls = ClientTls::verified(&authority.roots(), ALPN, world.clock()).unwrap();
-        let port = PortConfig::client(world.net.bind(CLIENT), tls, TransportProfile::client());
-        world.add(1, port, TestApp::default());
-        world.with(1, |app| app.dial(1, SERVER.parse().unwrap(), ALPN, "localhost"));
+        let mut world = dialling(&authority, &authority.roots());
         assert!(world.run_until(SECOND, connected));
         let client = world.app(1).session().unwrap();
         send_frames(&mut world, 1, client, 50);

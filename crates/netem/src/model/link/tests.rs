@@ -387,3 +387,12 @@ proptest! {
         prop_assert_eq!(counters.offered.packets + counters.copies, counters.delivered.packets + counters.dropped.total());
     }
 }
+
+#[test]
+fn listed_packets_are_lost_and_no_others() {
+    let drop = "2-3,5".parse().unwrap();
+    let mut link = Link::new(KEY, Direction { drop, ..Direction::default() });
+    let lost: Vec<bool> =
+        (0..6).map(|_| matches!(link.offer(Duration::ZERO, 1200), Verdict::Drop(Reason::Loss))).collect();
+    assert_eq!(lost, [false, true, true, false, true, false]);
+}
