@@ -208,7 +208,7 @@ pub struct Link {
     pub between: [NodeId; 2],
     /// Conditions from the first to the second, and back.
     pub ways: [Direction; 2],
-    /// Conditions that change by themselves, in place of those.
+    /// How they change.
     pub programs: [Option<Program>; 2],
 }
 
@@ -228,8 +228,8 @@ pub enum Act {
     Down(LinkId),
     /// The link passes packets again.
     Up(LinkId),
-    /// Other conditions in both ways.
-    Set(LinkId, [Direction; 2]),
+    /// The link's program gives it other conditions now.
+    Set(LinkId),
     /// Whoever dialled over the link is seen from another address from now on; nothing changes where nodes have no
     /// addresses.
     Rebind(LinkId),

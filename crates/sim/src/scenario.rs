@@ -5,7 +5,7 @@ use crate::plan::{
 };
 use sluice_moqt::Namespace;
 use sluice_netem::model::Way;
-use sluice_netem::scenario::{self, Action, Scenario, Ways, Workload};
+use sluice_netem::scenario::{self, Action, Scenario, Workload};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -184,22 +184,16 @@ impl Caster<'_> {
 
     fn links(&mut self) {
         for (id, link) in self.scenario.link_ids() {
+            let programs = Way::BOTH.map(|way| self.scenario.course(id, way, self.cast.plan.seed));
             for a in self.of(link.between[0]) {
                 for b in self.of(link.between[1]) {
-                    let made = self.link(link, [a, b]);
-                    self.cast.plan.links.push(made);
+                    let (name, ways) = (link.name.clone(), [link.ways.down.clone(), link.ways.up.clone()]);
+                    let programs = programs.clone();
+                    self.cast.plan.links.push(Link { name, between: [a, b], ways, programs });
                     self.cast.links.push(id);
                 }
             }
         }
-    }
-
-    /// The next link of the plan: one of those that `link` stands for.
-    fn link(&self, link: &scenario::Link, between: [NodeId; 2]) -> Link {
-        let place = (self.cast.plan.seed, self.cast.plan.links.len());
-        let program = |way| link.generated.map(|network| network.program(way, place, self.scenario.duration));
-        let (name, ways) = (link.name.clone(), [link.ways.down.clone(), link.ways.up.clone()]);
-        Link { name, between, ways, programs: Way::BOTH.map(program) }
     }
 
     /// The links of the plan that stand for one of the scenario.
@@ -228,11 +222,7 @@ impl Caster<'_> {
         match action {
             Action::Down(links) => all(links, Act::Down),
             Action::Up(links) => all(links, Act::Up),
-            Action::Set(link, ways) => {
-                let Ways { down, up } = &**ways;
-                let set = |link| Act::Set(link, [down.clone(), up.clone()]);
-                self.links_of(*link).into_iter().map(set).collect()
-            }
+            Action::Set(link, _) => all(&[*link], Act::Set),
             Action::Rebind(link) => all(&[*link], Act::Rebind),
             Action::Kill(node) => each(node, Act::Kill),
             Action::Restart(node) => each(node, Act::Start),

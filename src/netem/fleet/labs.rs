@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use sluice_netem::lab::{Lab, LinkCounters, LinkSpec, Spec};
 use sluice_netem::model::{State, Way};
 use sluice_netem::result::Punctuality;
-use sluice_netem::scenario::{LinkId, NodeId, Scenario, Ways};
+use sluice_netem::scenario::{LinkId, NodeId, Scenario};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -20,6 +20,7 @@ const ADMIN: u16 = 9090;
 pub(super) struct Labs {
     lab: Lab,
     names: Vec<String>,
+    seed: u64,
 }
 
 impl Labs {
@@ -36,13 +37,7 @@ impl Labs {
         let specs = scenario.links.iter().map(link).collect();
         let spec = Spec { seed, nodes: names.clone(), links: specs, ..Spec::default() };
         let lab = Lab::new(spec).context("building the lab")?;
-        for (at, link) in scenario.links.iter().enumerate() {
-            let Some(network) = link.generated else { continue };
-            for way in Way::BOTH {
-                lab.handle().run_program(at, way, network.program(way, (seed, at), scenario.duration))?;
-            }
-        }
-        Ok(Self { lab, names })
+        Ok(Self { lab, names, seed })
     }
 
     fn name(&self, node: NodeId) -> &str {
@@ -66,10 +61,16 @@ impl Place for Labs {
         Ok(Running::Lab(self.lab.spawn(self.name(node), command)?))
     }
 
-    fn set(&self, link: LinkId, ways: &Ways) -> anyhow::Result<()> {
+    fn begin(&mut self, scenario: &Scenario) -> anyhow::Result<()> {
         let handle = self.lab.handle();
-        handle.set(link.0, Way::Forward, ways.down.clone())?;
-        Ok(handle.set(link.0, Way::Reverse, ways.up.clone())?)
+        for (link, _) in scenario.link_ids() {
+            for way in Way::BOTH {
+                if let Some(course) = scenario.course(link, way, self.seed) {
+                    handle.run_program(link.0, way, course)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn set_state(&self, link: LinkId, state: State) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use super::child::Running;
 use sluice_netem::model::{Counters, State};
 use sluice_netem::proxy::Lateness;
 use sluice_netem::result::{Punctuality, Quantiles};
-use sluice_netem::scenario::{LinkId, NodeId, Ways};
+use sluice_netem::scenario::{LinkId, NodeId, Scenario};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -50,8 +50,8 @@ pub(super) trait Place {
     /// Starts a process in a node.
     fn spawn(&self, node: NodeId, command: Command) -> anyhow::Result<Running>;
 
-    /// Changes the conditions of a link.
-    fn set(&self, link: LinkId, ways: &Ways) -> anyhow::Result<()>;
+    /// The scenario's clock starts: conditions of links change when it says.
+    fn begin(&mut self, scenario: &Scenario) -> anyhow::Result<()>;
 
     /// Takes a link down or up.
     fn set_state(&self, link: LinkId, state: State) -> anyhow::Result<()>;

@@ -3,23 +3,23 @@
 use super::child::{Here, Running};
 use super::place::{Addresses, Dial, LinkState, Place, quantiles};
 use anyhow::Context as _;
-use sluice_netem::model::{Sharing, State, Way};
+use sluice_net::{Clock as _, SystemClock};
+use sluice_netem::model::{State, Way};
 use sluice_netem::proxy::{Config, Handle, Proxy};
 use sluice_netem::result::Punctuality;
-use sluice_netem::scenario::{Link, LinkId, NodeId, Scenario, Ways};
+use sluice_netem::scenario::{LinkId, NodeId, Scenario};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Forwarders, one per link.
 #[derive(Debug)]
 pub(super) struct Proxies {
-    /// The links, and whose packets share each.
-    links: Vec<(Link, Sharing)>,
+    scenario: Scenario,
     seed: u64,
-    /// Of the run.
-    length: Duration,
+    /// When the scenario's clock started.
+    begun: Option<Instant>,
     laid: Vec<Laid>,
 }
 
@@ -34,48 +34,48 @@ struct Laid {
 }
 
 impl Laid {
-    /// Conditions from the clients, and to them.
-    fn directions(&self, ways: &Ways) -> [(Way, sluice_netem::model::Direction); 2] {
-        let (forward, reverse) = match self.clients {
-            Way::Forward => (&ways.down, &ways.up),
-            Way::Reverse => (&ways.up, &ways.down),
-        };
-        [(Way::Forward, forward.clone()), (Way::Reverse, reverse.clone())]
+    /// Has the link change as the scenario says, from `elapsed` on its clock.
+    fn follow(&self, scenario: &Scenario, seed: u64, elapsed: Duration) {
+        for way in Way::BOTH {
+            if let Some(course) = scenario.course(self.link, way, seed) {
+                // The forwarder's forward way is that of its clients.
+                let ours = if self.clients == Way::Forward { way } else { way.back() };
+                self.handle.resume_program(ours, course, elapsed);
+            }
+        }
     }
 }
 
 impl Proxies {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
-        let links = scenario.links.iter().map(|link| (link.clone(), super::sharing(scenario, link))).collect();
-        Self { links, seed, length: scenario.duration, laid: Vec::new() }
+        Self { scenario: scenario.clone(), seed, begun: None, laid: Vec::new() }
     }
 
     fn lay(&mut self, dial: Dial) -> anyhow::Result<SocketAddr> {
-        let (of, sharing) = self.links.get(dial.link.0).cloned().context("the scenario has the link")?;
+        let of = self.scenario.link(dial.link);
         let clients = if of.between[0] == dial.from { Way::Forward } else { Way::Reverse };
         let (forward, reverse) = match clients {
-            Way::Forward => (of.ways.down, of.ways.up),
-            Way::Reverse => (of.ways.up, of.ways.down),
+            Way::Forward => (&of.ways.down, &of.ways.up),
+            Way::Reverse => (&of.ways.up, &of.ways.down),
         };
         let link = u32::try_from(dial.link.0).unwrap_or(u32::MAX);
-        let config = Config { seed: self.seed, link, sharing, ..Config::new(forward, reverse) };
+        let sharing = super::sharing(&self.scenario, of);
+        let config = Config { seed: self.seed, link, sharing, ..Config::new(forward.clone(), reverse.clone()) };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let proxy = Proxy::bind(listen, dial.at, config)?;
         let (at, handle) = (proxy.local_addr(), proxy.handle());
-        if let Some(network) = of.generated {
-            for way in Way::BOTH {
-                // The forwarder's forward way is that of its clients.
-                let ours = if clients == Way::Forward { way } else { way.back() };
-                handle.run_program(ours, network.program(way, (self.seed, dial.link.0), self.length));
-            }
-        }
         let run = move || {
             if let Err(error) = proxy.run() {
                 tracing::error!(%error, "a forwarder has stopped");
             }
         };
         let thread = thread::Builder::new().name(format!("link-{link}")).spawn(run).context("starting a forwarder")?;
-        self.laid.push(Laid { link: dial.link, clients, at, handle, thread: Some(thread) });
+        let laid = Laid { link: dial.link, clients, at, handle, thread: Some(thread) };
+        // Viewers may come late.
+        if let Some(begun) = self.begun {
+            laid.follow(&self.scenario, self.seed, SystemClock.now().saturating_duration_since(begun));
+        }
+        self.laid.push(laid);
         Ok(at)
     }
 
@@ -114,12 +114,9 @@ impl Place for Proxies {
         Ok(Running::Here(Here::new(child)))
     }
 
-    fn set(&self, link: LinkId, ways: &Ways) -> anyhow::Result<()> {
-        for laid in self.of(link) {
-            for (way, direction) in laid.directions(ways) {
-                laid.handle.set(way, direction);
-            }
-        }
+    fn begin(&mut self, scenario: &Scenario) -> anyhow::Result<()> {
+        self.begun = Some(SystemClock.now());
+        self.laid.iter().for_each(|laid| laid.follow(scenario, self.seed, Duration::ZERO));
         Ok(())
     }
 

@@ -79,6 +79,7 @@ impl<'a> Fleet<'a> {
         let begun = SystemClock.now();
         self.start(watcher)?;
         let (start, unix) = (SystemClock.now(), SystemClock.unix_time());
+        self.place.begin(self.scenario)?;
         self.place.forget()?;
         self.play(start, watcher)?;
         let ended = self.scenario.duration;
@@ -184,7 +185,8 @@ impl<'a> Fleet<'a> {
         match action {
             Action::Down(links) => links.iter().try_for_each(|link| self.place.set_state(*link, State::Down)),
             Action::Up(links) => links.iter().try_for_each(|link| self.place.set_state(*link, State::Up)),
-            Action::Set(link, ways) => self.place.set(*link, ways),
+            // Its place has known it from the beginning.
+            Action::Set(..) => Ok(()),
             Action::Kill(node) => self.kill(*node, now),
             Action::Restart(node) => {
                 self.kill(*node, now)?;

@@ -72,7 +72,7 @@ impl Handle {
     ///
     /// When there is no such link, or the engine has stopped.
     pub fn run_program(&self, link: usize, way: Way, program: Program) -> Result<(), LabError> {
-        self.change(link, |ways, now| ways.way(way).run_program(now, &program))
+        self.change(link, |ways, now| ways.way(way).run_program(now, &program, now))
     }
 
     /// Takes a link down or up, both ways. What is under way when it goes down is lost.

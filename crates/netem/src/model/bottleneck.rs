@@ -1,12 +1,16 @@
 //! When a packet leaves a bottleneck, worked out when it arrives.
 //!
-//! The queue is first in, first out, so the departure of a packet is settled by what waits before it: there is no list
-//! of waiting packets and no event per departure. What has been admitted keeps its departure when the rate changes; the
-//! new rate holds for what comes later.
+//! The queue is first in, first out, so the departure of a packet is settled by what waits before it and by how fast the
+//! bottleneck will be until then: there is no list of waiting packets and no event per departure. A rate that changes by
+//! a program is known beforehand, and what waits then follows it, as does what is being transmitted. A change out of
+//! the blue, and one to a trace, holds for what comes later: what has been admitted keeps its departure.
 
 use super::trace::OPPORTUNITY_BYTES;
-use super::{Bottleneck, Capacity, Queue, Rate, Trace};
+use super::{Bottleneck, Capacity, Change, Queue, Rate, Trace};
 use std::time::Duration;
+
+/// How fast a bottleneck is; `None`: there is none.
+type Speed = Option<Rate>;
 
 /// A bottleneck's place in time.
 #[derive(Debug, Clone)]
@@ -56,24 +60,37 @@ impl Server {
         self.free_at.saturating_sub(now)
     }
 
-    /// When a packet of `bytes` that comes at `now` has left, or `None` where the queue is full.
-    pub(super) fn admit(&mut self, now: Duration, bytes: u64, bottleneck: &Bottleneck) -> Option<Duration> {
+    /// When a packet of `bytes` that comes at `now` has left, or `None` where the queue is full. `ahead`: what will
+    /// change, in order of time.
+    pub(super) fn admit<'a>(
+        &mut self,
+        now: Duration,
+        bytes: u64,
+        bottleneck: &Bottleneck,
+        ahead: impl Iterator<Item = (Duration, &'a Change)> + Clone,
+    ) -> Option<Duration> {
         match &bottleneck.capacity {
-            Capacity::Rate(rate) => self.at_rate(now, bytes, *rate, bottleneck.queue),
+            Capacity::Rate(rate) => self.at_rate((now, bytes), *rate, bottleneck.queue, ahead),
             Capacity::Trace(trace) => self.by_trace(now, bytes, trace, bottleneck.queue),
         }
     }
 
-    fn at_rate(&mut self, now: Duration, bytes: u64, rate: Rate, queue: Queue) -> Option<Duration> {
+    fn at_rate<'a>(
+        &mut self,
+        (now, bytes): (Duration, u64),
+        rate: Rate,
+        queue: Queue,
+        ahead: impl Iterator<Item = (Duration, &'a Change)> + Clone,
+    ) -> Option<Duration> {
         let limit = match queue {
             Queue::Time(span) => rate.bytes_in(span.get()),
             Queue::Bytes(bytes) => bytes,
         };
-        let waiting = rate.bytes_in(self.backlog(now));
+        let (waiting, speed) = passed((now, self.free_at), Some(rate), ahead.clone());
         if overflows(waiting, bytes, limit) {
             return None;
         }
-        self.free_at = self.free_at.max(now) + rate.time_of(bytes);
+        self.free_at = left((self.free_at.max(now), bytes), speed, ahead);
         Some(self.free_at)
     }
 
@@ -116,6 +133,52 @@ impl Place {
                 return comes;
             }
         }
+    }
+}
+
+/// Bytes that pass from one time to another, and the speed at the end, where it is `speed` at first.
+fn passed<'a>(
+    (mut from, to): (Duration, Duration),
+    mut speed: Speed,
+    ahead: impl Iterator<Item = (Duration, &'a Change)>,
+) -> (u64, Speed) {
+    let bytes_in = |speed: Speed, span| speed.map_or(0, |rate| rate.bytes_in(span));
+    let mut bytes = 0;
+    for (at, change) in ahead.take_while(|(at, _)| *at <= to) {
+        bytes += bytes_in(speed, at.saturating_sub(from));
+        (from, speed) = (at.max(from), after(speed, change));
+    }
+    (bytes + bytes_in(speed, to.saturating_sub(from)), speed)
+}
+
+/// When `bytes` have left that the bottleneck turns to at `from`, being as fast as `speed` then.
+fn left<'a>(
+    (mut from, mut bytes): (Duration, u64),
+    mut speed: Speed,
+    ahead: impl Iterator<Item = (Duration, &'a Change)>,
+) -> Duration {
+    let begins = from;
+    for (at, change) in ahead.skip_while(|(at, _)| *at <= begins) {
+        let Some(rate) = speed else { return from };
+        if from + rate.time_of(bytes) <= at {
+            break;
+        }
+        // Whole bytes: what is left of one is passed again.
+        bytes = bytes.saturating_sub(rate.bytes_in(at - from));
+        (from, speed) = (at, after(speed, change));
+    }
+    speed.map_or(from, |rate| from + rate.time_of(bytes))
+}
+
+/// The speed after a change. Towards a trace it stays as it is: see the top.
+const fn after(speed: Speed, change: &Change) -> Speed {
+    match change {
+        Change::State(_) => speed,
+        Change::Set(config) => match &config.bottleneck {
+            None => None,
+            Some(Bottleneck { capacity: Capacity::Rate(rate), .. }) => Some(*rate),
+            Some(Bottleneck { capacity: Capacity::Trace(_), .. }) => speed,
+        },
     }
 }
 

@@ -112,8 +112,8 @@ impl Lanes {
     }
 
     /// As [`Link::run_program`](super::Link::run_program), likewise.
-    pub(crate) fn run_program(&mut self, now: Duration, program: &Program) {
-        self.all_mut().for_each(|line| line.run_program(now, program.clone()));
+    pub(crate) fn run_program(&mut self, now: Duration, program: &Program, begun: Duration) {
+        self.all_mut().for_each(|line| line.run_program(now, program.clone(), begun));
     }
 
     /// As [`Link::backlog`](super::Link::backlog), where it is longest.

@@ -96,10 +96,10 @@ impl Line {
         self.apply(now, Change::State(state));
     }
 
-    /// See [`Link::run_program`](super::Link::run_program).
-    pub(super) fn run_program(&mut self, now: Duration, program: Program) {
+    /// See [`Link::run_program`](super::Link::run_program). What of it is due since it has `begun` happens at once.
+    pub(super) fn run_program(&mut self, now: Duration, program: Program, begun: Duration) {
         self.advance(now);
-        self.program = Some(Running::new(program, now));
+        self.program = Some(Running::new(program, begun));
         self.advance(now);
     }
 
@@ -134,7 +134,8 @@ impl Line {
         }
         let Some(bottleneck) = &self.config.bottleneck else { return Ok((Duration::ZERO, now)) };
         let queued = self.server.backlog(now);
-        let leaves = self.server.admit(now, u64::from(bytes), bottleneck).ok_or(Reason::Queue)?;
+        let ahead = self.program.iter().flat_map(Running::ahead);
+        let leaves = self.server.admit(now, u64::from(bytes), bottleneck, ahead).ok_or(Reason::Queue)?;
         Ok((queued, leaves))
     }
 

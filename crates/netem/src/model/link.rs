@@ -96,7 +96,7 @@ impl Link {
 
     /// Lets `program` change the conditions from `now` on.
     pub fn run_program(&mut self, now: Duration, program: Program) {
-        self.line.run_program(now, program);
+        self.line.run_program(now, program, now);
     }
 
     /// The conditions in force.

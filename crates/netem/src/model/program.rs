@@ -51,6 +51,17 @@ impl Program {
         program
     }
 
+    /// The same changes at the same times, with `change` made to each of the conditions.
+    #[must_use]
+    pub fn map(mut self, mut change: impl FnMut(Direction) -> Direction) -> Self {
+        for step in &mut self.steps {
+            if let Change::Set(config) = &mut step.change {
+                *config = change(std::mem::take(config));
+            }
+        }
+        self
+    }
+
     /// The steps of one round, in order.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
@@ -87,6 +98,12 @@ pub(super) struct Running {
 impl Running {
     pub(super) const fn new(program: Program, start: Duration) -> Self {
         Self { program, start, next: 0 }
+    }
+
+    /// The changes that are still to come, with their times; without an end where the program repeats.
+    pub(super) fn ahead(&self) -> impl Iterator<Item = (Duration, &Change)> + Clone {
+        let step = |number| self.program.step(number).map(|(at, step)| (self.start + at, &step.change));
+        (self.next..).map_while(step)
     }
 
     /// The next change that is due at `now`, with its time.

@@ -133,7 +133,12 @@ impl Handle {
 
     /// Lets `program` change the conditions of one way from now on.
     pub fn run_program(&self, way: Way, program: Program) {
-        self.change(|state, now| state.link(way).run_program(now, &program));
+        self.resume_program(way, program, Duration::ZERO);
+    }
+
+    /// The same, of a program that began `elapsed` ago.
+    pub fn resume_program(&self, way: Way, program: Program, elapsed: Duration) {
+        self.change(|state, now| state.link(way).run_program(now, &program, now.saturating_sub(elapsed)));
     }
 
     /// Takes the link down or up, both ways. What is under way when it goes down is lost.

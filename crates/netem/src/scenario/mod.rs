@@ -63,6 +63,7 @@ pub use path::Route;
 pub use problem::{Problem, Problems, Wrong};
 pub use value::Jump;
 
+use crate::model::{Change, Program, Span, Step, Way};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -165,6 +166,23 @@ impl Scenario {
     /// Every link with its id.
     pub fn link_ids(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         (0..).map(LinkId).zip(&self.links)
+    }
+
+    /// How one way of a link changes by itself from the start of the scenario's clock: as its generated network does
+    /// in a run with `seed`, or by its `set` events. `None`: not at all. Known from the start, what waits in a
+    /// bottleneck follows the changes.
+    #[must_use]
+    pub fn course(&self, id: LinkId, way: Way, seed: u64) -> Option<Program> {
+        if let Some(network) = self.link(id).generated {
+            return Some(network.program(way, (seed, id.0), self.duration));
+        }
+        let step = |event: &Event| {
+            let Action::Set(link, ways) = &event.action else { return None };
+            let (at, change) = (Span::saturating(event.at), Change::Set(ways.get(way).clone()));
+            (*link == id).then_some(Step { at, change })
+        };
+        let steps: Vec<Step> = self.events.iter().filter_map(step).collect();
+        (!steps.is_empty()).then(|| Program::once(steps))
     }
 
     /// The node of that name.

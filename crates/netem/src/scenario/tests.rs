@@ -1,7 +1,7 @@
 //! What is read, and what is said about what cannot be.
 
 use super::*;
-use crate::model::{Loss, Reorder, Way};
+use crate::model::{Capacity, Loss, Rate, Reorder, Way};
 use proptest::prelude::*;
 
 const WHOLE: &str = r#"
@@ -119,10 +119,11 @@ fn a_generated_network_is_seen_from_the_device() {
     let scenario = read(&with("profile = 'lte'\n[expect]\ngaps = 9\n"));
     let network = scenario.links[2].generated.expect("it has a profile");
     assert_eq!((network.profile.name(), network.uplink), ("lte", Way::Reverse), "viewers hang at its second end");
-    let program = |way, seed, link| network.program(way, (seed, link), Duration::from_secs(5));
+    let program = |way, seed, link| network.program(way, (seed, link), scenario.duration);
     assert_eq!(program(Way::Forward, 7, 2), program(Way::Forward, 7, 2));
     assert_ne!(program(Way::Forward, 7, 2), program(Way::Forward, 7, 3));
     assert_ne!(program(Way::Forward, 7, 2), program(Way::Reverse, 7, 2));
+    assert_eq!(scenario.course(LinkId(2), Way::Reverse, 7), Some(program(Way::Reverse, 7, 2)));
     assert_eq!(scenario.links[2].ways.down.delay.get(), Duration::from_millis(25));
     let text = wrong(&with("profile = 'lte'\nup.loss = '1%'\n"));
     assert!(text.contains("the profile `lte` says everything about the link: remove `up`"), "{text}");
@@ -131,6 +132,20 @@ fn a_generated_network_is_seen_from_the_device() {
     let set = "profile = 'wifi'\n[[at]]\nt = '1s'\ndo = 'set'\nlink = 'edge-viewers'\nrate = '1M'\n";
     let text = wrong(&with(set));
     assert!(text.contains("the link is a `wifi`, whose conditions change by themselves"), "{text}");
+}
+
+#[test]
+fn a_links_course_is_what_its_events_set() {
+    let scenario = read(WHOLE);
+    let course = scenario.course(LinkId(1), Way::Forward, 7).expect("it is set");
+    let rate = |step: &Step| match &step.change {
+        Change::Set(config) => (step.at.get().as_secs(), config.bottleneck.as_ref().map(|of| of.capacity.clone())),
+        Change::State(_) => panic!("a link that is cut has no other conditions for that"),
+    };
+    let megabits = |rate| Some(Capacity::Rate(Rate::megabits(rate)));
+    let rates: Vec<_> = course.steps().iter().map(rate).collect();
+    assert_eq!(rates, [(12, megabits(6)), (14, megabits(50))]);
+    assert_eq!(scenario.course(LinkId(0), Way::Forward, 7), None);
 }
 
 #[test]

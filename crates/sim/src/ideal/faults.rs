@@ -3,7 +3,6 @@
 use super::World;
 use super::schedule::Due;
 use super::wire::{ConnId, Frame, Phase};
-use super::world::ideal;
 use crate::actor::Actor;
 use crate::plan::{Act, LinkId, NodeId};
 use sluice_netem::model::State;
@@ -19,14 +18,8 @@ impl World {
         match act {
             Act::Down(link) => self.set_state(link, State::Down),
             Act::Up(link) => self.set_state(link, State::Up),
-            Act::Set(link, ways) => {
-                let now = self.now;
-                for (link, way) in self.links[link.index()].iter_mut().zip(&ways) {
-                    link.set(now, ideal(way));
-                }
-            }
-            // Connections of the ideal world have ends, and no addresses.
-            Act::Rebind(_) => {}
+            // A link's program does it. Connections of the ideal world have ends, and no addresses.
+            Act::Set(_) | Act::Rebind(_) => {}
             Act::Kill(node) => self.kill(node),
             Act::Start(node) => self.start(node),
             Act::Quit(node) => self.quit(node),

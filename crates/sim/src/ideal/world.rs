@@ -11,7 +11,7 @@ use crate::stage::Stage;
 use crate::trace::TraceHash;
 use sluice_moqt::transport::{App, Output, PathStats, SessionId};
 use sluice_net::{Clock as _, ManualClock};
-use sluice_netem::model::{Bottleneck, Capacity, Counters, Direction, Key, Link, Queue, State, Way};
+use sluice_netem::model::{Capacity, Counters, Direction, Key, Link, Queue, State, Way};
 use sluice_node::Audit;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -384,9 +384,9 @@ fn reads(kind: &Kind) -> Option<u64> {
 fn links(plan: &Plan) -> Vec<[Link; 2]> {
     let made = (0..).zip(&plan.links).map(|(number, link)| {
         [(Way::Forward, 0), (Way::Reverse, 1)].map(|(way, at)| {
-            let mut made = Link::new(Key::new(plan.seed, number, way), ideal(&link.ways[at]));
+            let mut made = Link::new(Key::new(plan.seed, number, way), ideal(link.ways[at].clone()));
             if let Some(program) = &link.programs[at] {
-                made.run_program(Duration::ZERO, program.clone());
+                made.run_program(Duration::ZERO, program.clone().map(ideal));
             }
             made
         })
@@ -395,12 +395,11 @@ fn links(plan: &Plan) -> Vec<[Link; 2]> {
 }
 
 /// What of a link's conditions an ideal transport meets: it finds the size of packets and of queues by itself.
-pub(super) fn ideal(direction: &Direction) -> Direction {
-    let bottleneck = direction.bottleneck.as_ref().map(|bottleneck| Bottleneck {
-        capacity: bottleneck.capacity.clone(),
-        queue: Queue::Bytes(u64::from(u32::MAX)),
-    });
-    Direction { mtu: None, bottleneck, ..direction.clone() }
+fn ideal(mut direction: Direction) -> Direction {
+    if let Some(bottleneck) = &mut direction.bottleneck {
+        bottleneck.queue = Queue::Bytes(u64::from(u32::MAX));
+    }
+    Direction { mtu: None, ..direction }
 }
 
 fn rate_of(direction: &Direction) -> Option<f64> {

@@ -203,7 +203,7 @@ impl Watch {
     /// Something is done to the world.
     pub fn on_act(&mut self, at: Duration, act: &Act) {
         let line = match act {
-            Act::Down(link) | Act::Up(link) | Act::Set(link, _) | Act::Rebind(link) => {
+            Act::Down(link) | Act::Up(link) | Act::Set(link) | Act::Rebind(link) => {
                 let ends = self.links.get(link.index()).map(|ends| ends.map(|end| self.names[end.index()].as_str()));
                 format!("{act:?} between {}", ends.unwrap_or_default().join(" and "))
             }

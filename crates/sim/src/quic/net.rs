@@ -136,14 +136,7 @@ impl Net {
         VirtualSocket { net: self.clone(), addr }
     }
 
-    /// Changes the conditions of a wire.
-    pub(super) fn set(&self, wire: WireId, config: Direction) {
-        let mut state = self.0.borrow_mut();
-        let now = state.now;
-        state.wires[wire.0].set(now, config);
-    }
-
-    /// The same, of a wire that has a bottleneck.
+    /// How long a packet that came now would wait before the bottleneck of a wire, if it has one.
     pub(super) fn bottleneck(&self, wire: WireId) -> Option<Duration> {
         self.0.borrow().wires[wire.0].config().bottleneck.is_some().then(|| self.backlog(wire))
     }

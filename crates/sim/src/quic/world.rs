@@ -185,13 +185,6 @@ impl World {
         }
     }
 
-    fn set_ways(&self, link: LinkId, ways: [Direction; 2]) {
-        for (way, config) in ways.into_iter().enumerate() {
-            let config = narrowed(&self.plan, link, way, config);
-            self.engine.net().set(self.wires[link.index()][way], config);
-        }
-    }
-
     /// Whoever dials over a link is seen from another port from now on, as behind a NAT that has lost its table.
     fn rebind(&mut self, link: LinkId) {
         let [a, b] = self.plan.links[link.index()].between;
@@ -285,7 +278,8 @@ impl Stage for World {
         match act {
             Act::Down(link) => self.set_state(link, State::Down),
             Act::Up(link) => self.set_state(link, State::Up),
-            Act::Set(link, ways) => self.set_ways(link, ways),
+            // Its program does it.
+            Act::Set(_) => {}
             Act::Rebind(link) => self.rebind(link),
             Act::Kill(node) => self.kill(node),
             Act::Start(node) => self.start(node),
@@ -351,9 +345,9 @@ fn wires(engine: &Engine<Process>, plan: &Plan) -> Vec<[WireId; 2]> {
         let back = net.add_wire(Key::new(plan.seed, number, Way::Reverse), narrowed(plan, id, 1, back));
         net.route(a, b, there);
         net.route(b, a, back);
-        for (wire, program) in [there, back].into_iter().zip(link.programs.iter().cloned()) {
-            if let Some(program) = program {
-                net.run_program(wire, program);
+        for (way, wire) in [there, back].into_iter().enumerate() {
+            if let Some(program) = link.programs[way].clone() {
+                net.run_program(wire, program.map(|config| narrowed(plan, id, way, config)));
             }
         }
         wires.push([there, back]);

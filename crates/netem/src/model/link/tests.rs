@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Bottleneck, Capacity, Change, Dropped, Queue, Rate, Ratio, Reorder, Span, Step, Tally, Trace, Way};
-use crate::model::{GilbertElliott, Loss};
+use crate::model::{GilbertElliott, Lanes, Loss, Sharing};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -386,6 +386,59 @@ proptest! {
         prop_assert_eq!(counters.in_flight(), 0);
         prop_assert_eq!(counters.offered.packets + counters.copies, counters.delivered.packets + counters.dropped.total());
     }
+}
+
+/// 1 Mbit/s, other conditions at 100 ms, and no bottleneck from 200 ms on.
+fn changing(then: Direction) -> Link {
+    let mut link = Link::new(KEY, at_rate(1, Queue::Time(span(500))));
+    let step = |at, config| Step { at: span(at), change: Change::Set(config) };
+    let cut = Step { at: span(90), change: Change::State(State::Up) };
+    let steps = vec![cut, step(100, then), step(200, Direction::default())];
+    link.run_program(Duration::ZERO, Program::once(steps));
+    link
+}
+
+#[test]
+fn what_waits_follows_changes_that_are_known_beforehand() {
+    let kilobits = |bits: &str| {
+        let capacity = Capacity::Rate(format!("{bits}k").parse().unwrap());
+        Direction::default().with_bottleneck(capacity, Queue::Time(span(500)))
+    };
+    // Of the second packet 5,000 bytes have left at 100 ms, and 1,250 are left.
+    let cases = [
+        (kilobits("10000"), 101),
+        (kilobits("2000"), 105),
+        (kilobits("1000"), 110),
+        (kilobits("100"), 200),
+        (Direction::default(), 100),
+        (by_trace("1\n", Queue::Bytes(1)), 110),
+    ];
+    for (then, last) in cases {
+        let mut link = changing(then.clone());
+        assert_eq!(token(link.offer(Duration::ZERO, 6_250)).0, ms(50));
+        assert_eq!(token(link.offer(ms(60), 6_250)).0, ms(last), "{then:?}");
+        assert_eq!(token(link.offer(ms(250), 6_250)).0, ms(250), "it has gone by");
+    }
+}
+
+#[test]
+fn the_queue_is_counted_in_bytes_whatever_the_rate_will_be() {
+    // 500 ms of 1 Mbit/s are 62,500 bytes.
+    for (megabits, bytes, fits) in [(1, 50_000, true), (1, 50_001, false), (10, 50_000, true), (10, 50_001, false)] {
+        let mut link = changing(at_rate(megabits, Queue::Time(span(500))));
+        assert_eq!(token(link.offer(ms(10), 12_500)).0, ms(if megabits == 1 { 110 } else { 101 }));
+        let came = matches!(link.offer(ms(10), bytes), Verdict::Deliver { .. });
+        assert_eq!(came, fits, "{bytes} bytes more");
+    }
+}
+
+#[test]
+fn a_program_may_have_begun_before() {
+    let steps = vec![Step { at: span(100), change: Change::Set(at_rate(1, Queue::default())) }];
+    let mut lanes = Lanes::new(KEY, at_rate(10, Queue::default()), Sharing::All);
+    lanes.run_program(ms(50), &Program::once(steps), Duration::ZERO);
+    let mut leaves = |at| lanes.offer(ms(at), &[], 1_250).map(|delivery| delivery.at);
+    assert_eq!([leaves(98), leaves(100)], [Some(ms(99)), Some(ms(110))]);
 }
 
 #[test]

@@ -200,13 +200,6 @@ impl Pair {
         Ok(())
     }
 
-    /// Changes the conditions of the link, from senders to receivers and back.
-    pub fn set(&mut self, link: [Direction; 2]) {
-        for (wire, config) in self.wires.into_iter().zip(link) {
-            self.engine.net().set(wire, config);
-        }
-    }
-
     /// Cuts or restores the link in both directions.
     pub fn set_state(&mut self, state: State) {
         for wire in self.wires {
