@@ -19,6 +19,7 @@
 //!   says in its place.
 
 mod analysis;
+mod change;
 mod evidence;
 mod pauses;
 mod report;

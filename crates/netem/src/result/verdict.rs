@@ -1,11 +1,11 @@
 //! Expectations against what was seen.
 
 use super::analysis::{Crowd, Seen};
+use super::change::typical_p99;
 use super::evidence::{Evidence, NodeEvidence, NodeSample};
 use super::report::Verdict;
 use super::stats::quantile;
 use crate::scenario::{Bound, Expectation, Figure, Quantity, Role, Scenario, Scope};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -150,12 +150,11 @@ impl Judge<'_> {
         let latencies = self.seen(expectation.scope)?.into_iter().flat_map(|seen| seen.latencies.iter().copied());
         let latencies = latencies.filter(|(at, _)| *at >= settled);
         let (before, after): (Vec<_>, Vec<_>) = latencies.partition(|(at, _)| *at < since);
-        let unrest = 2.0 * (variance_of_mean(&before) + variance_of_mean(&after)).sqrt();
-        let (before, after) = (p99(before.iter().map(|(_, late)| *late))?, p99(after.iter().map(|(_, late)| *late))?);
+        let (before, after) = (typical_p99(before.into_iter())?, typical_p99(after.into_iter())?);
         let Quantity::TimeChange { ratio, plus } = expectation.quantity else { return None };
-        let limit = (before.as_secs_f64() * ratio).max(plus.as_secs_f64());
-        let unrest = Duration::try_from_secs_f64(unrest.min(limit)).ok()?;
-        Some(Measured { found: Found::Time(after.saturating_sub(before).saturating_sub(unrest)), limit })
+        let limit = (before * ratio).max(plus.as_secs_f64());
+        let growth = Duration::try_from_secs_f64((after - before).max(0.0)).ok()?;
+        Some(Measured { found: Found::Time(growth), limit })
     }
 
     fn nodes(&self, scope: Scope) -> impl Iterator<Item = &NodeEvidence> {
@@ -244,30 +243,6 @@ impl Judge<'_> {
         });
         joined.filter(|joined| *joined < since).max().unwrap_or_default()
     }
-}
-
-fn p99(of: impl Iterator<Item = Duration>) -> Option<Duration> {
-    let mut late: Vec<Duration> = of.collect();
-    late.sort_unstable();
-    quantile(&late, 0.99)
-}
-
-/// By how much the 99th percentile would vary if it were taken again, as its values of single seconds tell; in seconds
-/// squared.
-#[expect(clippy::cast_precision_loss, reason = "numbers of seconds")]
-fn variance_of_mean(latencies: &[(Duration, Duration)]) -> f64 {
-    let mut seconds: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
-    for (at, late) in latencies {
-        seconds.entry(at.as_secs()).or_default().push(*late);
-    }
-    let each: Vec<f64> =
-        seconds.into_values().filter_map(|of| p99(of.into_iter())).map(|p99| p99.as_secs_f64()).collect();
-    let count = each.len() as f64;
-    if count < 2.0 {
-        return 0.0;
-    }
-    let mean = each.iter().sum::<f64>() / count;
-    each.iter().map(|p99| (p99 - mean).powi(2)).sum::<f64>() / (count - 1.0) / count
 }
 
 fn time_of(crowd: &Crowd, figure: Figure) -> Option<Duration> {

@@ -213,8 +213,8 @@ pub const FIGURES: [Spec; 24] = [
         "latency_change",
         Figure::LatencyChange,
         Unit::TimeChange,
-        "growth of `latency_p99` after `since`, less twice the standard error that its single seconds give, which counts up \
-         to the limit; before it counts from when all of a crowd have joined",
+        "growth, after `since`, of what the slowest in a hundred viewers wait for an object, in the mean over objects; \
+         before, it counts from when all of a crowd have joined",
     ),
     at_most("join_p50", Figure::JoinP50, Unit::Time, "from dialling to the first object, median"),
     at_most("join_p99", Figure::JoinP99, Unit::Time, "the same, 99th percentile"),
