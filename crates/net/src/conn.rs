@@ -3,7 +3,9 @@
 use crate::congestion;
 use crate::idle::idle_timeout;
 use crate::incoming::Source;
+use crate::overdue::Overdue;
 use crate::port::Leg;
+use crate::profile::Reordering;
 use crate::pulse::{Ask, Heard, Pulse};
 use crate::send_window::Tracker;
 use crate::timer::Armed;
@@ -105,6 +107,8 @@ pub(crate) struct Conn {
     /// The deadline as it was at the end of the last visit; what was fed since is followed by another.
     pub(crate) due: Option<Instant>,
     pub(crate) marks: Marks,
+    /// Where losses are told by what the path shows, once the handshake is over.
+    pub(crate) overdue: Option<Overdue>,
 }
 
 impl Conn {
@@ -117,7 +121,35 @@ impl Conn {
             Phase::Open | Phase::Ended => None,
         };
         let ask = self.times.pulse.ask_at().filter(|_| self.is_open());
-        [self.quic.poll_timeout(), self.held.deadline(), handshake, ask].into_iter().flatten().min()
+        [self.timer(), self.held.deadline(), handshake, ask].into_iter().flatten().min()
+    }
+
+    /// When to ring quinn-proto's next timer.
+    fn timer(&mut self) -> Option<Instant> {
+        let timer = self.quic.poll_timeout()?;
+        // What is left to send has a timer of its own, the pacer's.
+        let overdue = self.overdue.as_ref().filter(|_| !self.marks.has(Marks::BEHIND));
+        Some(overdue.map_or(timer, |overdue| overdue.rings_at(timer, self.quic.rtt(), self.quic.min_rtt())))
+    }
+
+    /// Rings quinn-proto's timers that are due, or its next one if that is due before its time.
+    pub(crate) fn ring(&mut self, now: Instant) {
+        let Some(timer) = self.quic.poll_timeout() else { return };
+        if timer <= now {
+            self.quic.handle_timeout(now);
+        } else if self.timer().is_some_and(|at| at <= now) {
+            self.overdue.iter_mut().for_each(|overdue| overdue.on_rung(timer));
+            self.quic.handle_timeout(timer);
+        }
+    }
+
+    /// Feeds a datagram of a peer that is heard in the course of things.
+    pub(crate) fn feed(&mut self, now: Instant, event: ConnectionEvent) {
+        self.quic.handle_event(event);
+        if let Some(overdue) = &mut self.overdue {
+            overdue.on_acks(now, self.quic.stats().frame_rx.acks);
+        }
+        self.ask_heard(now);
     }
 
     /// The handshake is over.
@@ -128,8 +160,24 @@ impl Conn {
         self.times.alive = now;
         // What was repeated may be acknowledged late, and tell a round trip that contains all repetitions.
         if self.quic.rtt() > LONGEST_RTT {
-            self.quic.path_changed(now);
+            self.forget_path(now);
         }
+        self.watch_losses(now);
+    }
+
+    /// Whatever was known of the path is void.
+    fn forget_path(&mut self, now: Instant) {
+        self.quic.path_changed(now);
+        self.watch_losses(now);
+    }
+
+    /// Has losses told by what the path shows to the controller that it has now.
+    pub(crate) fn watch_losses(&mut self, now: Instant) {
+        if !self.is_open() || self.leg.reordering == Reordering::Fixed {
+            return;
+        }
+        let Some(wait) = congestion::wait(self.quic.congestion_state()) else { return };
+        self.overdue.get_or_insert_with(|| Overdue::new(now, wait.clone())).follow(wait);
     }
 
     pub(crate) const fn is_open(&self) -> bool {
@@ -152,7 +200,7 @@ impl Conn {
     }
 
     /// Asks a peer that has just been heard what it has got, if that is long in coming.
-    pub(crate) fn ask_heard(&mut self, now: Instant) {
+    fn ask_heard(&mut self, now: Instant) {
         let least_rtt = self.quic.min_rtt();
         if !self.times.pulse.wants_late_news(now, least_rtt) {
             return;
@@ -205,7 +253,7 @@ impl Conn {
     /// early ring. The PING arms the timer anew.
     pub(crate) fn doubt_handshake_rtt(&mut self, now: Instant) {
         if self.quic.side().is_client() && self.quic.rtt() >= DOUBTFUL_RTT {
-            self.quic.path_changed(now);
+            self.forget_path(now);
             self.quic.ping();
         }
     }
@@ -227,7 +275,7 @@ impl Conn {
         // Where little was allowed, the path is narrow: to start anew would flood it.
         let controller = self.quic.congestion_state();
         if silence >= persistent(rtt) && controller.window() >= controller.initial_window() {
-            self.quic.path_changed(now);
+            self.forget_path(now);
         }
         self.ring_early();
     }

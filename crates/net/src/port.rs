@@ -4,7 +4,7 @@ use crate::batch::{Blocked, Sent};
 use crate::cid::{CID_LEN, CidGenerator, CidReader};
 use crate::clock::Clock;
 use crate::config::{PortConfig, ShardConfig};
-use crate::profile::{Race, SendWindow, TransportProfile};
+use crate::profile::{Race, Reordering, SendWindow, TransportProfile};
 use crate::rng::Rng;
 use crate::socket::Socket;
 use crate::stats::Stats;
@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Leg {
     pub(crate) send_window: SendWindow,
     pub(crate) ack_hold: Duration,
+    pub(crate) reordering: Reordering,
     pub(crate) idle_timeout: Duration,
     pub(crate) race: Race,
     pub(crate) peers: Peers,
@@ -31,6 +32,7 @@ impl Leg {
         Self {
             send_window: profile.send_window,
             ack_hold: profile.ack_hold,
+            reordering: profile.reordering,
             idle_timeout: profile.idle_timeout,
             race: profile.opening.race,
             peers,

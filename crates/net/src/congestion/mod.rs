@@ -27,6 +27,7 @@ mod flight;
 mod growth;
 mod live;
 mod noise;
+mod reorder;
 mod rival;
 mod round;
 #[cfg(test)]
@@ -36,6 +37,8 @@ mod train;
 pub(crate) use flight::{Flight, News};
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};
+use reorder::Reorder;
+pub(crate) use reorder::{MOST, Wait};
 use round::{Ack, Demand};
 use std::any::Any;
 use std::sync::Arc;
@@ -54,6 +57,7 @@ impl ControllerFactory for LiveConfig {
         Box::new(Live {
             live: live::Live::new(now, mtu, self.first_rate),
             flight: Flight::default(),
+            reorder: Reorder::new(now),
             first_mtu: mtu,
             mtu,
         })
@@ -65,6 +69,7 @@ impl ControllerFactory for LiveConfig {
 struct Live {
     live: live::Live,
     flight: Flight,
+    reorder: Reorder,
     first_mtu: u64,
     mtu: u64,
 }
@@ -77,6 +82,11 @@ fn copy_of(controller: &dyn Controller) -> Option<Live> {
 /// What is in flight; `None` with another controller than [`Live`].
 pub(crate) fn flight(controller: &dyn Controller) -> Option<Flight> {
     copy_of(controller).map(|live| live.flight)
+}
+
+/// How long to wait for what was overtaken; `None` with another controller than [`Live`].
+pub(crate) fn wait(controller: &dyn Controller) -> Option<Wait> {
+    copy_of(controller).map(|live| live.reorder.wait())
 }
 
 /// Lets one packet pass although the window may be full, as a probe does (RFC 9002 7.5). Nothing with another
@@ -95,9 +105,11 @@ impl Controller for Live {
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         let demand = if app_limited { Demand::Met } else { Demand::More };
         self.live.on_ack(&Ack { now, sent, bytes, demand, smoothed: rtt.get() });
+        self.reorder.on_ack(sent, rtt.conservative());
     }
 
-    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest_acked: Option<u64>) {
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, largest_acked: Option<u64>) {
+        self.reorder.end_batch(now, largest_acked.unwrap_or_default());
         self.flight.on_acks(now, in_flight);
         self.live.end_batch(now, in_flight);
     }

@@ -137,6 +137,7 @@ impl<S: Socket> Core<S> {
             armed: Armed::default(),
             due: None,
             marks: Marks::default(),
+            overdue: None,
         });
         self.ports[origin.port].set_key(handle, Some(key));
         self.census.live += 1;

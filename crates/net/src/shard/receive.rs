@@ -102,10 +102,7 @@ impl<S: Socket> Core<S> {
         self.census.held -= conn.feed_held();
         match heard {
             Heard::Again(silence) if conn.is_open() => conn.feed_after_silence(now, event, silence),
-            Heard::Still if conn.is_open() => {
-                conn.quic.handle_event(event);
-                conn.ask_heard(now);
-            }
+            Heard::Still if conn.is_open() => conn.feed(now, event),
             Heard::Again(_) | Heard::Unfinished | Heard::Still => drop(conn.feed_doubtful(now, event)),
         }
         conn.on_heard_early(now, heard);

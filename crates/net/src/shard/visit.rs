@@ -56,9 +56,7 @@ impl<S: Socket> Core<S> {
         self.stats.turn.visits += 1;
         // ACKs in hand go before the timers, or a probe timeout fires although the ACK is here.
         self.census.held -= conn.feed_held();
-        if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
-            conn.quic.handle_timeout(now);
-        }
+        conn.ring(now);
         conn.ask(now);
         let late = matches!(conn.phase, Phase::Handshaking { deadline, .. } if deadline <= now);
         if late {
@@ -129,6 +127,8 @@ impl<S: Socket> Core<S> {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         if conn.is_open() && now >= conn.times.stats_due {
             let close_up = conn.leg.peers == Peers::Pops || conn.quic.side() == Side::Client;
+            // A peer that has moved has another path, which quinn-proto does not tell.
+            conn.watch_losses(now);
             conn.times.stats_due = now + if close_up { STATS_INTERVAL } else { USER_STATS_INTERVAL };
             Self::desk(&mut self.queues.effects, app, now).stats(conn.id, path_stats(conn));
         }
