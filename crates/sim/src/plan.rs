@@ -159,7 +159,13 @@ pub struct Track {
     pub objects_per_group: u32,
     /// Mean payload of an object.
     pub object_bytes: u32,
+    /// Publisher priority; lower goes first.
+    pub priority: u8,
 }
+
+/// Publisher priority of sound and of pictures, as a publisher of real media has them.
+pub(crate) const SOUND: u8 = 64;
+pub(crate) const PICTURES: u8 = 128;
 
 impl Track {
     /// Video of `bits` per second at `fps` frames per second with a group per second.
@@ -171,6 +177,7 @@ impl Track {
             interval: Duration::from_secs(1) / fps,
             objects_per_group: fps,
             object_bytes: u32::try_from(bits / 8 / u64::from(fps)).unwrap_or(u32::MAX),
+            priority: PICTURES,
         }
     }
 

@@ -1,7 +1,8 @@
 //! A scenario file as a plan.
 
 use crate::plan::{
-    Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, Plan, Publisher, Relay, Role, Track, Viewer,
+    Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, PICTURES, Plan, Publisher, Relay, Role, SOUND, Track,
+    Viewer,
 };
 use sluice_moqt::Namespace;
 use sluice_netem::model::Way;
@@ -247,6 +248,7 @@ fn tracks(workload: &Workload) -> Vec<Track> {
         interval: workload.frame(),
         objects_per_group: workload.frames_per_group(),
         object_bytes: u32::try_from(bits / 8).unwrap_or(u32::MAX).max(1),
+        priority: PICTURES,
     };
     let group = video.group_time();
     let audio = workload.audio.map(|rate| Track {
@@ -254,6 +256,7 @@ fn tracks(workload: &Workload) -> Vec<Track> {
         interval: AUDIO_FRAME,
         objects_per_group: u32::try_from(group.as_millis() / AUDIO_FRAME.as_millis()).unwrap_or(u32::MAX).max(1),
         object_bytes: u32::try_from(rate / 8 / 50).unwrap_or(u32::MAX).max(1),
+        priority: SOUND,
     });
     [Some(video), audio].into_iter().flatten().collect()
 }

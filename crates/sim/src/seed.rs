@@ -2,7 +2,8 @@
 
 use crate::ideal::Options;
 use crate::plan::{
-    Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, Plan, Publisher, Relay, Role, Track, Viewer,
+    Act, Demands, Event, Jump, Kind, Link, LinkId, Node, NodeId, PICTURES, Plan, Publisher, Relay, Role, SOUND, Track,
+    Viewer,
 };
 use sluice_moqt::Namespace;
 use sluice_net::Rng;
@@ -213,12 +214,14 @@ impl Maker {
             interval: self.millis(50..=120),
             objects_per_group: u32::try_from(self.within(1..=20)).unwrap_or(1),
             object_bytes: u32::try_from(self.within(20..=4_000)).unwrap_or(1),
+            priority: PICTURES,
         };
         let audio = Track {
             name: "audio".to_owned(),
             interval: self.millis(60..=100),
             objects_per_group: u32::try_from(self.within(10..=20)).unwrap_or(1),
             object_bytes: u32::try_from(self.within(20..=200)).unwrap_or(1),
+            priority: SOUND,
         };
         if self.one_in(3) { vec![video, audio] } else { vec![video] }
     }

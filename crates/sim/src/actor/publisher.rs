@@ -118,7 +118,8 @@ impl Source {
         let name = self.plan.name.as_bytes();
         let at = self.next;
         let payload = self.payloads.at(at);
-        let object = Outgoing { group: at.group, object: at.object, priority: 128, properties: Bytes::new(), payload };
+        let (priority, properties) = (self.plan.priority, Bytes::new());
+        let object = Outgoing { group: at.group, object: at.object, priority, properties, payload };
         client
             .publish(now, name, &object)
             .expect("ids grow by one, and the limits of a log are above any plan's objects");
