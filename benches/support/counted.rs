@@ -4,7 +4,7 @@ use crate::support::allocations;
 use bytes::Bytes;
 use sluice_moqt::transport::{
     App, CloseReason, DatagramError, Dir, Output, PathStats, Peer, SessionId, SinkError, StreamEvent, StreamId,
-    StreamSink,
+    StreamSink, Urgency,
 };
 use sluice_net::Hosted;
 use std::convert::Infallible;
@@ -112,6 +112,10 @@ impl StreamSink for Uncounted<'_> {
 
     fn stop(&mut self, stream: StreamId, code: u64) {
         allocations::uncounted(|| self.sink.stop(stream, code));
+    }
+
+    fn set_urgency(&mut self, urgency: Urgency) {
+        self.sink.set_urgency(urgency);
     }
 
     fn set_priority(&mut self, stream: StreamId, priority: i32) {

@@ -1,7 +1,7 @@
 //! A sink that remembers which data streams were opened.
 
 use bytes::Bytes;
-use sluice_moqt::transport::{DatagramError, Dir, SinkError, StreamId, StreamSink};
+use sluice_moqt::transport::{DatagramError, Dir, SinkError, StreamId, StreamSink, Urgency};
 use std::collections::BTreeSet;
 
 /// Passes everything on, and keeps the set of streams that are open until the peer has them whole.
@@ -38,6 +38,10 @@ impl StreamSink for Tally<'_> {
 
     fn stop(&mut self, stream: StreamId, code: u64) {
         self.inner.stop(stream, code);
+    }
+
+    fn set_urgency(&mut self, urgency: Urgency) {
+        self.inner.set_urgency(urgency);
     }
 
     fn set_priority(&mut self, stream: StreamId, priority: i32) {

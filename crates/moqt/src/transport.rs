@@ -67,6 +67,16 @@ pub enum DatagramError {
     Unsupported,
 }
 
+/// How urgent bytes are, beside the others of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Urgency {
+    /// As all others, or less.
+    #[default]
+    Usual,
+    /// They go before something that waits or was taken lately: a transport that is full of that may take a little more.
+    Urgent,
+}
+
 /// The sending half of one connection during one visit.
 pub trait StreamSink {
     /// Opens a stream; `None` when the peer's stream limit is reached (the session is woken when it grows).
@@ -87,6 +97,9 @@ pub trait StreamSink {
 
     /// Asks the peer to stop sending on `stream`.
     fn stop(&mut self, stream: StreamId, code: u64);
+
+    /// How urgent is what is offered from now on in this visit.
+    fn set_urgency(&mut self, _urgency: Urgency) {}
 
     /// Transport priority; larger goes first. Default 0.
     fn set_priority(&mut self, stream: StreamId, priority: i32);

@@ -5,17 +5,25 @@
 
 use crate::profile::SendWindow;
 
+/// Bytes that what is urgent may take beyond the window: two seconds of sound. After a path has become slower, the window
+/// may be full for a second of what was written before.
+const RESERVE: usize = 16 << 10;
+
 /// Decides when a connection's send window is to be set anew.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     range: SendWindow,
     /// Congestion window at the last change; 0 before the first.
     cwnd: u64,
+    /// The send window since then.
+    window: u64,
+    /// What is left of [`RESERVE`].
+    reserve: usize,
 }
 
 impl Tracker {
     pub(crate) const fn new(range: SendWindow) -> Self {
-        Self { range, cwnd: 0 }
+        Self { range, cwnd: 0, window: range.min, reserve: RESERVE }
     }
 
     /// Twice the congestion window within the range, once that has moved by a quarter.
@@ -24,7 +32,28 @@ impl Tracker {
             return None;
         }
         self.cwnd = cwnd;
-        Some(cwnd.saturating_mul(2).clamp(self.range.min, self.range.max))
+        self.window = cwnd.saturating_mul(2).clamp(self.range.min, self.range.max);
+        Some(self.window)
+    }
+
+    /// The send window.
+    pub(crate) const fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// Whether so many urgent bytes may go beyond a window that is full.
+    pub(crate) const fn may_exceed(&self, bytes: usize) -> bool {
+        bytes <= self.reserve
+    }
+
+    /// So many did.
+    pub(crate) const fn on_exceeded(&mut self, bytes: usize) {
+        self.reserve = self.reserve.saturating_sub(bytes);
+    }
+
+    /// There was room in the window: what went beyond it has been acknowledged, or as much else.
+    pub(crate) const fn on_room(&mut self) {
+        self.reserve = RESERVE;
     }
 }
 
@@ -41,5 +70,16 @@ mod tests {
         assert_eq!(tracker.update(76_000), None);
         assert_eq!(tracker.update(74_000), Some(148_000));
         assert_eq!(tracker.update(10_000_000), Some(1 << 20));
+        assert_eq!(tracker.window(), 1 << 20);
+    }
+
+    #[test]
+    fn the_reserve_is_there_again_once_there_is_room() {
+        let mut tracker = Tracker::new(SendWindow { min: 64 << 10, max: 1 << 20 });
+        assert!(tracker.may_exceed(RESERVE) && !tracker.may_exceed(RESERVE + 1));
+        tracker.on_exceeded(10_000);
+        assert!(tracker.may_exceed(RESERVE - 10_000) && !tracker.may_exceed(RESERVE - 9_999));
+        tracker.on_room();
+        assert!(tracker.may_exceed(RESERVE));
     }
 }

@@ -1,8 +1,9 @@
 //! [`StreamSink`] over one quinn-proto connection.
 
+use crate::send_window::Tracker;
 use bytes::Bytes;
 use quinn_proto::{SendDatagramError, VarInt, WriteError};
-use sluice_moqt::transport::{DatagramError, Dir, SinkError, StreamId, StreamSink};
+use sluice_moqt::transport::{DatagramError, Dir, SinkError, StreamId, StreamSink, Urgency};
 
 /// What one `select` did to its connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,13 +19,15 @@ pub(crate) struct QuicSink<'a> {
     quic: &'a mut quinn_proto::Connection,
     /// Read once: it moves with the path MTU only, which no `select` changes.
     max_datagram: Option<usize>,
+    window: &'a mut Tracker,
+    urgency: Urgency,
     tally: Tally,
 }
 
 impl<'a> QuicSink<'a> {
-    pub(crate) fn new(quic: &'a mut quinn_proto::Connection) -> Self {
+    pub(crate) fn new(quic: &'a mut quinn_proto::Connection, window: &'a mut Tracker) -> Self {
         let max_datagram = quic.datagrams().max_size();
-        Self { quic, max_datagram, tally: Tally::default() }
+        Self { quic, max_datagram, window, urgency: Urgency::Usual, tally: Tally::default() }
     }
 
     pub(crate) const fn tally(&self) -> Tally {
@@ -41,6 +44,20 @@ impl<'a> QuicSink<'a> {
         let id = to_quic(stream)?;
         (id.dir() == quinn_proto::Dir::Bi || id.initiator() != self.quic.side()).then_some(id)
     }
+
+    /// Writes all of `chunks` beyond a window that is full, if they are urgent and little; quinn-proto sends them before
+    /// what fills it, by their stream's priority. 0 where it is the peer who allows no more.
+    fn exceed(&mut self, id: quinn_proto::StreamId, chunks: &mut [Bytes]) -> usize {
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        if self.urgency == Urgency::Usual || !self.window.may_exceed(bytes) {
+            return 0;
+        }
+        self.quic.set_send_window(u64::MAX);
+        let written = self.quic.send_stream(id).write_chunks(chunks).map_or(0, |written| written.bytes);
+        self.quic.set_send_window(self.window.window());
+        self.window.on_exceeded(written);
+        written
+    }
 }
 
 impl StreamSink for QuicSink<'_> {
@@ -54,11 +71,17 @@ impl StreamSink for QuicSink<'_> {
         // quinn-proto promises `Writable` only after a write that it refused whole, not after a partial one.
         while chunks.iter().any(|chunk| !chunk.is_empty()) {
             match self.quic.send_stream(id).write_chunks(chunks) {
-                Ok(written) => taken += written.bytes,
-                Err(WriteError::Blocked) => {
-                    self.tally.blocked = true;
-                    break;
+                Ok(written) => {
+                    taken += written.bytes;
+                    self.window.on_room();
                 }
+                Err(WriteError::Blocked) => match self.exceed(id, chunks) {
+                    0 => {
+                        self.tally.blocked = true;
+                        break;
+                    }
+                    written => taken += written,
+                },
                 Err(WriteError::Stopped(code)) => return Err(SinkError::Stopped(code.into_inner())),
                 Err(WriteError::ClosedStream) => return Err(SinkError::Closed),
             }
@@ -83,6 +106,10 @@ impl StreamSink for QuicSink<'_> {
         if let Some(id) = self.receivable(stream) {
             let _ = self.quic.recv_stream(id).stop(code_to_quic(code));
         }
+    }
+
+    fn set_urgency(&mut self, urgency: Urgency) {
+        self.urgency = urgency;
     }
 
     fn set_priority(&mut self, stream: StreamId, priority: i32) {

@@ -117,6 +117,37 @@ pub(crate) struct Inbound {
     pub(crate) is_live: bool,
 }
 
+/// A request that may have something to send, with its urgency: lower goes first (draft-18 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    class: Class,
+    subscriber: u8,
+    publisher: u8,
+    pub(crate) request: RequestId,
+}
+
+impl Turn {
+    fn of_sub(request: RequestId, sub: &Sub) -> Self {
+        let publisher = sub.cursor.publisher_priority();
+        Self { class: sub.class, subscriber: sub.priority, publisher, request }
+    }
+
+    /// What is past comes after what is live.
+    const fn of_fetch(request: RequestId) -> Self {
+        Self { class: Class::Live, subscriber: u8::MAX, publisher: u8::MAX, request }
+    }
+
+    /// Who goes first.
+    pub(crate) const fn urgency(&self) -> (Class, u8, u8) {
+        (self.class, self.subscriber, self.publisher)
+    }
+
+    /// Its subscription has had a turn: what is to come may be more urgent or less.
+    pub(crate) fn follow(&mut self, sub: &Sub) {
+        self.publisher = sub.cursor.publisher_priority();
+    }
+}
+
 /// Where objects go on this session.
 #[derive(Debug, Default)]
 pub(crate) struct Downstream {
@@ -126,12 +157,12 @@ pub(crate) struct Downstream {
     pub(crate) joins: Vec<HeldJoin>,
     /// Requests that may have something to send; sorted by urgency at the visit. A `Vec` keeps its memory, so that
     /// marking a viewer ready allocates nothing.
-    pub(crate) ready: Vec<(Class, u8, RequestId)>,
+    pub(crate) ready: Vec<Turn>,
     /// Requests that are to be put there at the visit, which looks at them anyway: a fan-out to hundreds of viewers finds
     /// each of their readers cold.
     pub(crate) marked: Vec<RequestId>,
     /// Who took the last of the room that the transport had.
-    pub(crate) filled_by: Option<RequestId>,
+    pub(crate) filled_by: Option<Turn>,
     /// Readers that ended but may have streams to reset.
     pub(crate) doomed: Vec<Doomed>,
 }
@@ -206,39 +237,40 @@ impl Session {
     }
 
     fn stand_in_line(&mut self, request: RequestId) {
-        let (queued, class, priority) = match self.down.subs.get_mut(&request) {
-            Some(sub) => (&mut sub.queued, sub.class, sub.priority),
-            None => match self.down.fetches.get_mut(&request) {
-                Some(job) => (&mut job.queued, Class::Live, u8::MAX),
-                None => return,
-            },
+        let turn = if let Some(sub) = self.down.subs.get_mut(&request) {
+            (!std::mem::replace(&mut sub.queued, true)).then(|| Turn::of_sub(request, sub))
+        } else if let Some(job) = self.down.fetches.get_mut(&request) {
+            (!std::mem::replace(&mut job.queued, true)).then_some(Turn::of_fetch(request))
+        } else {
+            None
         };
-        if !std::mem::replace(queued, true) {
-            self.down.ready.push((class, priority, request));
-        }
+        self.down.ready.extend(turn);
     }
 
-    /// What is ready, in the order of its turns: by urgency; among equals whoever comes after the one that took the
-    /// last of the room. In a fixed order the first of a trunk that carries less than its tracks need would take all
-    /// of it, and the others would never get anything.
-    pub(crate) fn take_ready(&mut self) -> Vec<(Class, u8, RequestId)> {
+    /// What is ready, in the order of its turns: by urgency, for what the transport has taken it sends first; among
+    /// equals whoever comes after the one that took the last of the room. In a fixed order the first of a trunk that
+    /// carries less than its tracks need would take all of it, and the others would never get anything.
+    pub(crate) fn take_ready(&mut self) -> Vec<Turn> {
         let mut marked = std::mem::take(&mut self.down.marked);
         marked.drain(..).for_each(|request| self.stand_in_line(request));
         self.down.marked = marked;
         let mut ready = std::mem::take(&mut self.down.ready);
-        let last = self.down.filled_by;
-        ready.sort_unstable_by_key(|(class, priority, request)| (*class, *priority, Some(*request) <= last, *request));
+        let last = self.down.filled_by.map(|turn| turn.request);
+        ready.sort_unstable_by_key(|turn| (turn.urgency(), Some(turn.request) <= last, turn.request));
         ready
     }
 
     /// Marks everything as worth a try: the transport unblocked.
     pub(crate) fn mark_all_ready(&mut self) {
         let Downstream { subs, fetches, ready, .. } = &mut self.down;
-        let subs = subs.iter_mut().map(|(request, sub)| (&mut sub.queued, (sub.class, sub.priority, *request)));
-        let fetches = fetches.iter_mut().map(|(request, job)| (&mut job.queued, (Class::Live, u8::MAX, *request)));
-        for (queued, key) in subs.chain(fetches) {
-            if !std::mem::replace(queued, true) {
-                ready.push(key);
+        for (request, sub) in subs {
+            if !std::mem::replace(&mut sub.queued, true) {
+                ready.push(Turn::of_sub(*request, sub));
+            }
+        }
+        for (request, job) in fetches {
+            if !std::mem::replace(&mut job.queued, true) {
+                ready.push(Turn::of_fetch(*request));
             }
         }
     }

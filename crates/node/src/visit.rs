@@ -4,12 +4,12 @@ use crate::downstream::session_of;
 use crate::effects::TimerKey;
 use crate::metrics::MediaMetrics;
 use crate::node::{Hosted, Node};
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Turn};
 use crate::tracks::Tracks;
 use sluice_moqt::RequestId;
 use sluice_moqt::error::{DoneCode, SessionCode};
 use sluice_moqt::message::PublishDone;
-use sluice_moqt::transport::{SessionId, StreamSink};
+use sluice_moqt::transport::{SessionId, StreamSink, Urgency};
 use sluice_track::Stats;
 use std::time::Instant;
 
@@ -36,7 +36,13 @@ impl Node {
         }
         let mut ready = session.take_ready();
         let mut round = Round::new(now);
-        ready.retain(|(_, _, request)| round.take_turn(session, &mut self.tracks, *request, sink));
+        // What fills the transport, or would.
+        let least = ready.last().into_iter().chain(&session.down.filled_by).map(Turn::urgency).max();
+        ready.retain_mut(|turn| {
+            sink.set_urgency(if Some(turn.urgency()) < least { Urgency::Urgent } else { Urgency::Usual });
+            round.take_turn(session, &mut self.tracks, turn, sink)
+        });
+        sink.set_urgency(Urgency::Usual);
         // Nothing was marked meanwhile; putting the vector back keeps its memory.
         debug_assert!(session.down.ready.is_empty());
         session.down.ready = ready;
@@ -94,7 +100,7 @@ struct Round {
     now: Instant,
     finished: Vec<RequestId>,
     /// Who took the last of the room that there was.
-    filled_by: Option<RequestId>,
+    filled_by: Option<Turn>,
     again: bool,
     deadline: Option<Instant>,
     stats: Stats,
@@ -112,13 +118,15 @@ impl Round {
         &mut self,
         session: &mut Session,
         tracks: &mut Tracks,
-        request: RequestId,
+        turn: &mut Turn,
         sink: &mut dyn StreamSink,
     ) -> bool {
+        let request = turn.request;
         let (selected, done, deadline, queued) = if let Some(sub) = session.down.subs.get_mut(&request) {
             let Some(track) = tracks.get_mut(sub.track) else { return false };
             let selected = sub.cursor.select(self.now, &mut track.log, sink);
             self.add(sub.cursor.take_stats());
+            turn.follow(sub);
             let idle = !selected.blocked && !selected.pending;
             (selected, idle && sub.cursor.finished(self.now, &track.log), sub.cursor.poll_timeout(), &mut sub.queued)
         } else if let Some(job) = session.down.fetches.get_mut(&request) {
@@ -139,7 +147,7 @@ impl Round {
             self.finished.push(request);
         }
         if selected.wrote > 0 && (selected.blocked || selected.pending) {
-            self.filled_by = Some(request);
+            self.filled_by = Some(*turn);
         }
         self.again |= selected.pending;
         self.deadline = [self.deadline, deadline].into_iter().flatten().min();

@@ -101,7 +101,7 @@ pub struct Cursor {
 }
 
 /// How far a cursor has looked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Seen {
     /// Births of subgroups; `None`: look through all groups.
     pub(crate) births: Option<u64>,
@@ -109,6 +109,15 @@ pub(crate) struct Seen {
     pub(crate) datagrams: u64,
     /// Largest group that a subgroup was taken from.
     pub(crate) group: Option<u64>,
+    /// Publisher priority of the subgroup that was taken last.
+    pub(crate) priority: u8,
+}
+
+impl Seen {
+    /// Nothing, and of datagrams those to come.
+    fn nothing(log: &Log) -> Self {
+        Self { births: None, datagrams: log.datagrams.total(), group: None, priority: log.newest_priority() }
+    }
 }
 
 /// Streams that need something besides objects.
@@ -138,7 +147,7 @@ impl Cursor {
     pub fn new(config: CursorConfig, log: &Log) -> Self {
         Self {
             in_flight: InFlight::new(config.order),
-            seen: Seen { births: None, datagrams: log.datagrams.total(), group: None },
+            seen: Seen::nothing(log),
             streams: Streams::default(),
             skip_below: 0,
             lag_base: log.largest().map(|largest| largest.group),
@@ -172,7 +181,7 @@ impl Cursor {
                 let start = log.largest().map_or(self.config.range.start, after);
                 self.config.range.start = self.config.range.start.max(start);
                 self.config.forward = Forward::On;
-                self.seen = Seen { births: None, datagrams: log.datagrams.total(), group: None };
+                self.seen = Seen::nothing(log);
                 self.lag_base = log.largest().map(|largest| largest.group);
             }
             (Forward::On | Forward::Off, None)
@@ -225,6 +234,12 @@ impl Cursor {
     #[must_use]
     pub const fn streams_opened(&self) -> u64 {
         self.streams.opened
+    }
+
+    /// Publisher priority of what it sends next, as far as known; lower goes first.
+    #[must_use]
+    pub fn publisher_priority(&self) -> u8 {
+        self.in_flight.list.first().map_or(self.seen.priority, |active| active.priority)
     }
 
     /// What the subscription asks for, updates included.

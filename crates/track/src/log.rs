@@ -306,6 +306,12 @@ impl Log {
         self.default_priority
     }
 
+    /// Publisher priority in the newest group.
+    pub(crate) fn newest_priority(&self) -> u8 {
+        let newest = self.groups.last_key_value().and_then(|(_, group)| group.subgroups.values().next());
+        newest.map_or(self.default_priority, |subgroup| subgroup.priority.value())
+    }
+
     pub(crate) const fn track_end(&self) -> Option<Location> {
         self.edge.end
     }

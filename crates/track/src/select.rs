@@ -141,6 +141,7 @@ impl Cursor {
         self.seen.group = self.seen.group.max(Some(group));
         let place = Place { next: range.first_object(group), hint: 0, offset: 0 };
         let priority = held.priority.value();
+        self.seen.priority = priority;
         self.in_flight.insert(Active { group, subgroup, priority, rank: 0, place, stream: None, state: State::Live });
     }
 

@@ -108,7 +108,7 @@ impl<S: Socket> Core<S> {
         if let Some(window) = conn.window.update(conn.quic.congestion_state().window()) {
             conn.quic.set_send_window(window);
         }
-        let mut sink = QuicSink::new(&mut conn.quic);
+        let mut sink = QuicSink::new(&mut conn.quic, &mut conn.window);
         app.select(now, conn.id, &mut sink);
         let tally = sink.tally();
         if tally.bytes > 0 {

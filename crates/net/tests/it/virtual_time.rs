@@ -116,6 +116,26 @@ fn a_blocked_write_goes_on_when_the_transport_has_room() {
     assert!(world.app(0).stats.iter().any(|stats| stats.cwnd > 12_000 && stats.rtt >= Duration::from_millis(10)));
 }
 
+/// A path that has become slower has a transport full of what was written before.
+#[test]
+fn what_is_urgent_passes_a_transport_that_is_full_of_the_rest() {
+    let mut world = pair(1, TestApp::default(), TestApp::default());
+    let session = world.app(0).session().unwrap();
+    world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(16 << 20) }));
+    world.run_for(SECOND / 20);
+    let blocked = world.app(0).blocked;
+    assert!(blocked > 0);
+    world.with(0, |app| app.act(session, Act::Open { dir: Dir::Uni, data: bytes(1_000) }));
+    world.with(0, |app| app.act(session, Act::Urgent(bytes(2_000))));
+    assert!(world.run_until(SECOND / 20, |shards| !shards[1].app().fins().is_empty()));
+    assert_eq!(world.app(1).fins()[0].len(), 2_000);
+    // Only little can be urgent.
+    let before = world.app(0).blocked;
+    world.with(0, |app| app.act(session, Act::Urgent(bytes(100_000))));
+    world.run_for(SECOND / 1_000);
+    assert!(world.app(0).blocked > before);
+}
+
 #[test]
 fn stream_credit_comes_back_and_can_be_raised() {
     let mut world = pair(1, TestApp::default(), TestApp::default());

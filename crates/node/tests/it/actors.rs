@@ -52,6 +52,8 @@ pub(crate) struct Source {
     pub(crate) client: C,
     pub(crate) request: RequestId,
     pub(crate) alias: TrackAlias,
+    /// Publisher priority of its subgroups, where their headers say.
+    pub(crate) priority: Option<u8>,
 }
 
 /// What a publisher knows of its track.
@@ -82,7 +84,7 @@ impl World {
         let properties = TrackProperties(known.properties);
         let request = protocol.publish(name.clone(), alias, params, properties).expect("allowed");
         self.run();
-        Source { client, request, alias }
+        Source { client, request, alias, priority: None }
     }
 
     pub(crate) fn subscribe(&mut self, client: C, name: &TrackName, params: Params) -> RequestId {
@@ -131,7 +133,7 @@ impl World {
         protocol
             .accept_subscribe(request, SubscribeOk { alias, params, properties: TrackProperties(known.properties) });
         self.run();
-        Source { client, request, alias }
+        Source { client, request, alias, priority: None }
     }
 
     /// A publisher with namespace `live/a`, a viewer of `name`, both served.
@@ -150,7 +152,7 @@ impl World {
 
     pub(crate) fn subgroup(&mut self, source: Source, (group, id): (u64, u64), flags: SubgroupFlags) -> Out {
         let subgroup = SubgroupId::from(id);
-        let header = SubgroupHeader { alias: source.alias, group, subgroup, priority: None, flags };
+        let header = SubgroupHeader { alias: source.alias, group, subgroup, priority: source.priority, flags };
         self.c(source.client).open(&header)
     }
 

@@ -205,7 +205,7 @@ impl Chaos {
 
     fn produce(&mut self, who: usize, client: C, step: &Step) {
         let Some((request, alias)) = self.sources[who].last().copied() else { return };
-        let source = crate::actors::Source { client, request, alias };
+        let source = crate::actors::Source { client, request, alias, priority: None };
         match step {
             Step::Group(group) => self.w.put_group(source, 3 + u64::from(*group), 2),
             Step::HalfObject => {

@@ -1,6 +1,6 @@
 //! Publishers that vanish and return, readers that are slow (decisions 1.4, 1.8).
 
-use crate::actors::{Known, filter, ms, object, payload, secs, track};
+use crate::actors::{Known, Source, filter, ms, object, payload, secs, track};
 use crate::world::{World, config};
 use sluice_moqt::Filter;
 use sluice_moqt::data::SubgroupFlags;
@@ -175,6 +175,45 @@ fn tracks_of_a_viewer_that_gets_half_of_them_take_turns() {
     }
     let got = [first, second].map(|request| w.locations(viewer, request).len());
     assert!(got.iter().all(|got| *got >= 15), "{got:?}");
+}
+
+/// "the object with the lower Publisher Priority number is sent first" where the subscriber's are equal (draft-18 7.2).
+#[test]
+fn sound_goes_before_pictures_where_there_is_room_for_one_of_them() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (video, first) = w.live(publisher, viewer, &track("video"));
+    let second = w.subscribe(viewer, &track("sound"), Params::default());
+    let sound = Source { priority: Some(64), ..w.accept(publisher, Known::default()) };
+    w.sink_to(viewer).room = 0;
+    for group in 0..20 {
+        w.put_group(video, group, 6);
+        w.put_group(sound, group, 2);
+        // Sound needs 220 bytes of a group, pictures three times as much.
+        for _ in 0..7 {
+            w.sink_to(viewer).room += 50;
+            w.run();
+        }
+    }
+    let got = [first, second].map(|request| w.locations(viewer, request).len());
+    assert!(got[1] == 40 && got[0] > 10, "{got:?}");
+}
+
+#[test]
+fn sound_is_urgent_where_pictures_have_filled_the_transport() {
+    let mut w = World::new();
+    let node = w.node(config("e1"));
+    let (publisher, viewer) = (w.client(node), w.client(node));
+    let (video, first) = w.live(publisher, viewer, &track("video"));
+    let second = w.subscribe(viewer, &track("sound"), Params::default());
+    let sound = Source { priority: Some(64), ..w.accept(publisher, Known::default()) };
+    w.sink_to(viewer).room = 150;
+    w.sink_to(viewer).reserve = 300;
+    w.put_group(video, 0, 3);
+    w.put_group(sound, 0, 2);
+    let got = [first, second].map(|request| w.locations(viewer, request).len());
+    assert_eq!(got, [1, 2], "pictures have no share of what is beyond");
 }
 
 #[test]

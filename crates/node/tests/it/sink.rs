@@ -1,7 +1,7 @@
 //! The sending half of one in-memory connection, with limits.
 
 use bytes::Bytes;
-use sluice_moqt::transport::{DatagramError, Dir, Side, SinkError, StreamId, StreamSink};
+use sluice_moqt::transport::{DatagramError, Dir, Side, SinkError, StreamId, StreamSink, Urgency};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Largest datagram of the wire.
@@ -38,6 +38,9 @@ pub(crate) struct Sink {
     refused: [bool; 2],
     /// Bytes that may still be written.
     pub(crate) room: usize,
+    /// Urgent bytes that may be written beyond that.
+    pub(crate) reserve: usize,
+    urgency: Urgency,
     pub(crate) streams: BTreeMap<StreamId, Half>,
     pub(crate) dirty: BTreeSet<StreamId>,
     pub(crate) datagrams: VecDeque<Bytes>,
@@ -57,6 +60,8 @@ impl Sink {
             limit: [u64::MAX; 2],
             refused: [false; 2],
             room: usize::MAX,
+            reserve: 0,
+            urgency: Urgency::Usual,
             streams: BTreeMap::new(),
             dirty: BTreeSet::new(),
             datagrams: VecDeque::new(),
@@ -138,8 +143,10 @@ impl StreamSink for Sink {
         }
         let mut taken = 0;
         for chunk in chunks {
-            let part = chunk.split_to(chunk.len().min(self.room));
-            self.room -= part.len();
+            let reserve = if self.urgency == Urgency::Urgent { self.reserve } else { 0 };
+            let part = chunk.split_to(chunk.len().min(self.room.saturating_add(reserve)));
+            self.reserve -= part.len().saturating_sub(self.room);
+            self.room = self.room.saturating_sub(part.len());
             taken += part.len();
             half.pending.extend_from_slice(&part);
             half.blocked |= !chunk.is_empty();
@@ -150,6 +157,10 @@ impl StreamSink for Sink {
         self.written += taken as u64;
         self.dirty.insert(stream);
         Ok(taken)
+    }
+
+    fn set_urgency(&mut self, urgency: Urgency) {
+        self.urgency = urgency;
     }
 
     fn finish(&mut self, stream: StreamId) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sluice_moqt::transport::{
     App, CloseReason, DatagramError, Dial, Dir, Output, PathStats, Peer, SessionId, SinkError, StreamEvent, StreamId,
-    StreamSink,
+    StreamSink, Urgency,
 };
 use sluice_net::Hosted;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +25,8 @@ pub(crate) enum Act {
         data: Bytes,
         fin: bool,
     },
+    /// Open a stream and write it whole, before what waits on others.
+    Urgent(Bytes),
     Reset {
         stream: StreamId,
         code: u64,
@@ -147,6 +149,14 @@ impl TestApp {
                     }
                     Err(SinkError::Closed) => None,
                 }
+            }
+            Act::Urgent(data) => {
+                let Some(stream) = sink.open(Dir::Uni) else { return Some(Act::Urgent(data)) };
+                sink.set_priority(stream, 1);
+                sink.set_urgency(Urgency::Urgent);
+                let rest = self.perform(Act::Write { stream, data, fin: true }, sink);
+                sink.set_urgency(Urgency::Usual);
+                rest
             }
             Act::Reset { stream, code } => {
                 sink.reset(stream, code);
