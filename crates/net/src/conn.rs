@@ -127,9 +127,14 @@ impl Conn {
     /// When to ring quinn-proto's next timer.
     fn timer(&mut self) -> Option<Instant> {
         let timer = self.quic.poll_timeout()?;
+        Some(self.rings_at(timer))
+    }
+
+    /// When to ring quinn-proto's next timer, which it wants rung at `timer`.
+    fn rings_at(&self, timer: Instant) -> Instant {
         // What is left to send has a timer of its own, the pacer's.
         let overdue = self.overdue.as_ref().filter(|_| !self.marks.has(Marks::BEHIND));
-        Some(overdue.map_or(timer, |overdue| overdue.rings_at(timer, self.quic.rtt(), self.quic.min_rtt())))
+        overdue.map_or(timer, |overdue| overdue.rings_at(timer, self.quic.rtt(), self.quic.min_rtt()))
     }
 
     /// Rings quinn-proto's timers that are due, or its next one if that is due before its time.
@@ -137,7 +142,7 @@ impl Conn {
         let Some(timer) = self.quic.poll_timeout() else { return };
         if timer <= now {
             self.quic.handle_timeout(now);
-        } else if self.timer().is_some_and(|at| at <= now) {
+        } else if self.rings_at(timer) <= now {
             self.overdue.iter_mut().for_each(|overdue| overdue.on_rung(timer));
             self.quic.handle_timeout(timer);
         }

@@ -37,12 +37,20 @@ impl Node {
         let mut ready = session.take_ready();
         let mut round = Round::new(now);
         // What fills the transport, or would.
-        let least = ready.last().into_iter().chain(&session.down.filled_by).map(Turn::urgency).max();
+        let alone = ready.len() < 2 && session.down.filled_by.is_none();
+        let others = ready.last().filter(|_| !alone).into_iter().chain(&session.down.filled_by);
+        let least = others.map(Turn::urgency).max();
         ready.retain_mut(|turn| {
-            sink.set_urgency(if Some(turn.urgency()) < least { Urgency::Urgent } else { Urgency::Usual });
-            round.take_turn(session, &mut self.tracks, turn, sink)
+            let is_urgent = Some(turn.urgency()) < least;
+            if is_urgent {
+                sink.set_urgency(Urgency::Urgent);
+            }
+            let stays = round.take_turn(session, &mut self.tracks, turn, sink);
+            if is_urgent {
+                sink.set_urgency(Urgency::Usual);
+            }
+            stays
         });
-        sink.set_urgency(Urgency::Usual);
         // Nothing was marked meanwhile; putting the vector back keeps its memory.
         debug_assert!(session.down.ready.is_empty());
         session.down.ready = ready;
@@ -126,8 +134,10 @@ impl Round {
             let Some(track) = tracks.get_mut(sub.track) else { return false };
             let selected = sub.cursor.select(self.now, &mut track.log, sink);
             self.add(sub.cursor.take_stats());
-            turn.follow(sub);
             let idle = !selected.blocked && !selected.pending;
+            if !idle {
+                turn.follow(sub);
+            }
             (selected, idle && sub.cursor.finished(self.now, &track.log), sub.cursor.poll_timeout(), &mut sub.queued)
         } else if let Some(job) = session.down.fetches.get_mut(&request) {
             let Some(track) = tracks.get_mut(job.track) else { return false };

@@ -105,7 +105,7 @@ impl Controller for Live {
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         let demand = if app_limited { Demand::Met } else { Demand::More };
         self.live.on_ack(&Ack { now, sent, bytes, demand, smoothed: rtt.get() });
-        self.reorder.on_ack(sent, rtt.conservative());
+        self.reorder.on_ack(sent, || rtt.conservative());
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, largest_acked: Option<u64>) {

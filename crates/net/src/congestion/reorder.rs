@@ -27,13 +27,14 @@ pub(super) struct Reorder {
     largest: u64,
     /// Packets of the ACK frame in hand, and when the oldest of them left.
     count: u64,
-    oldest: Option<Instant>,
+    oldest: Instant,
     /// The round trip before it.
     rtt: Duration,
-    /// The most that one was late, in round trips, since `began` and in the span before.
+    /// The most that one was late, in round trips, in the span that ends at `until` and in the one before.
     seen: f32,
     before: f32,
-    began: Instant,
+    until: Instant,
+    /// Packets acknowledged in the span.
     packets: u64,
     wait: Wait,
 }
@@ -64,11 +65,11 @@ impl Reorder {
         Self {
             largest: 0,
             count: 0,
-            oldest: None,
+            oldest: now,
             rtt: Duration::ZERO,
             seen: 0.0,
             before: MOST,
-            began: now,
+            until: now + SPAN,
             packets: 0,
             wait,
         }
@@ -78,27 +79,44 @@ impl Reorder {
         self.wait.clone()
     }
 
-    /// A packet is acknowledged.
-    pub(super) fn on_ack(&mut self, sent: Instant, rtt: Duration) {
+    /// A packet is acknowledged; those of one ACK frame come in the order of their numbers.
+    pub(super) fn on_ack(&mut self, sent: Instant, rtt: impl FnOnce() -> Duration) {
+        if self.count == 0 {
+            (self.oldest, self.rtt) = (sent, rtt());
+        }
         self.count += 1;
-        self.rtt = rtt;
-        self.oldest = Some(self.oldest.map_or(sent, |oldest| oldest.min(sent)));
     }
 
     /// All packets of one ACK frame are counted, whose largest number is this.
     pub(super) fn end_batch(&mut self, now: Instant, largest: u64) {
-        let (count, Some(oldest)) = (std::mem::take(&mut self.count), self.oldest.take()) else { return };
+        let count = std::mem::take(&mut self.count);
         // Each space has numbers of its own, and those of the handshake are few.
         let advanced = largest.saturating_sub(std::mem::replace(&mut self.largest, largest));
         self.packets += count;
-        let rtt = self.rtt;
-        if count > advanced && !rtt.is_zero() {
-            let late = now.saturating_duration_since(oldest).saturating_sub(rtt).div_duration_f32(rtt);
-            self.seen = self.seen.max(late);
+        if count > advanced && !self.rtt.is_zero() {
+            self.on_overtaken(now);
         }
-        if self.packets >= PACKETS && now.saturating_duration_since(self.began) >= SPAN.max(rtt * ROUNDS) {
-            (self.before, self.seen, self.began, self.packets) = (self.seen, 0.0, now, 0);
+        if self.packets >= PACKETS && now >= self.until {
+            self.end_span(now);
         }
+    }
+
+    /// The oldest packet of the ACK frame in hand was overtaken.
+    #[cold]
+    fn on_overtaken(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.oldest).saturating_sub(self.rtt).div_duration_f32(self.rtt);
+        self.seen = self.seen.max(late);
+        self.show();
+    }
+
+    #[cold]
+    fn end_span(&mut self, now: Instant) {
+        self.until = now + SPAN.max(self.rtt * ROUNDS);
+        (self.before, self.seen, self.packets) = (self.seen, 0.0, 0);
+        self.show();
+    }
+
+    fn show(&self) {
         self.wait.set((self.seen.max(self.before) * TIMES).clamp(LEAST, MOST));
     }
 }
@@ -121,7 +139,7 @@ mod tests {
             let now = start + 10 * MS * frame;
             for number in numbers {
                 let later = u32::try_from(number - numbers[0]).expect("a few") * MS;
-                reorder.on_ack(now + later - RTT - late * MS, RTT);
+                reorder.on_ack(now + later - RTT - late * MS, || RTT);
                 largest = largest.max(base + number);
             }
             reorder.end_batch(now, largest);
