@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// again fills the path; three eighths call none of them lost that matters.
 pub(crate) const MOST: f32 = 0.375;
 /// And at least (RFC 9002 6.1.2).
-pub(crate) const LEAST: f32 = 0.125;
+const LEAST: f32 = 0.125;
 /// How many times what was seen: what comes later than the wait is lost to this measure as well.
 const TIMES: f32 = 2.0;
 /// What was seen counts for so long, and for as long again: in round trips, time and packets.

@@ -1,12 +1,12 @@
 //! Publishers that vanish and return, readers that are slow (decisions 1.4, 1.8).
 
 use crate::actors::{Known, Source, filter, ms, object, payload, secs, track};
-use crate::world::{World, config};
-use sluice_moqt::Filter;
+use crate::world::{C, World, config};
 use sluice_moqt::data::SubgroupFlags;
 use sluice_moqt::error::{DoneCode, RequestCode, ResetCode};
 use sluice_moqt::message::{Params, Timeouts};
 use sluice_moqt::session::StreamEnd;
+use sluice_moqt::{Filter, RequestId};
 
 #[test]
 fn a_publisher_that_returns_above_its_largest_goes_on() {
@@ -155,14 +155,20 @@ fn a_viewer_that_never_reads_is_skipped_and_slows_nobody() {
     assert!(!got.contains(&(2, 0)), "{got:?}");
 }
 
-#[test]
-fn tracks_of_a_viewer_that_gets_half_of_them_take_turns() {
+/// A viewer of two tracks; `priority`: the publisher's for the second one.
+fn two_tracks(priority: Option<u8>) -> (World, C, [(Source, RequestId); 2]) {
     let mut w = World::new();
     let node = w.node(config("e1"));
     let (publisher, viewer) = (w.client(node), w.client(node));
-    let (video, first) = w.live(publisher, viewer, &track("video"));
-    let second = w.subscribe(viewer, &track("other"), Params::default());
-    let other = w.accept(publisher, Known::default());
+    let first = w.live(publisher, viewer, &track("video"));
+    let request = w.subscribe(viewer, &track("other"), Params::default());
+    let other = Source { priority, ..w.accept(publisher, Known::default()) };
+    (w, viewer, [first, (other, request)])
+}
+
+#[test]
+fn tracks_of_a_viewer_that_gets_half_of_them_take_turns() {
+    let (mut w, viewer, [(video, first), (other, second)]) = two_tracks(None);
     w.sink_to(viewer).room = 0;
     for group in 0..20 {
         w.put_group(video, group, 3);
@@ -180,12 +186,7 @@ fn tracks_of_a_viewer_that_gets_half_of_them_take_turns() {
 /// "the object with the lower Publisher Priority number is sent first" where the subscriber's are equal (draft-18 7.2).
 #[test]
 fn sound_goes_before_pictures_where_there_is_room_for_one_of_them() {
-    let mut w = World::new();
-    let node = w.node(config("e1"));
-    let (publisher, viewer) = (w.client(node), w.client(node));
-    let (video, first) = w.live(publisher, viewer, &track("video"));
-    let second = w.subscribe(viewer, &track("sound"), Params::default());
-    let sound = Source { priority: Some(64), ..w.accept(publisher, Known::default()) };
+    let (mut w, viewer, [(video, first), (sound, second)]) = two_tracks(Some(64));
     w.sink_to(viewer).room = 0;
     for group in 0..20 {
         w.put_group(video, group, 6);
@@ -202,12 +203,7 @@ fn sound_goes_before_pictures_where_there_is_room_for_one_of_them() {
 
 #[test]
 fn sound_is_urgent_where_pictures_have_filled_the_transport() {
-    let mut w = World::new();
-    let node = w.node(config("e1"));
-    let (publisher, viewer) = (w.client(node), w.client(node));
-    let (video, first) = w.live(publisher, viewer, &track("video"));
-    let second = w.subscribe(viewer, &track("sound"), Params::default());
-    let sound = Source { priority: Some(64), ..w.accept(publisher, Known::default()) };
+    let (mut w, viewer, [(video, first), (sound, second)]) = two_tracks(Some(64));
     w.sink_to(viewer).room = 150;
     w.sink_to(viewer).reserve = 300;
     w.put_group(video, 0, 3);
